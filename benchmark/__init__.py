@@ -1,0 +1,19 @@
+"""From the name of a speech model to a leaderboard row. Importing this package does not import torch."""
+
+from collections.abc import Sequence
+
+__version__ = "0.1.0"
+__all__ = ["run"]
+
+
+def run(upstream: str | Sequence[str], task: str | Sequence[str], **options: object) -> "object":
+    """Run cells and return their rows: one `Row` for one upstream, one task and one seed, else a list of them.
+
+    The options are those of the command line, by the same names: `data`, `mini`, `protocol`, `set`, `lr`, `seed`,
+    `features`, `weights`, `cache`, `results`, `device`, `dtype`, `limit`. A cell that fails raises its error.
+    """
+    from benchmark.engine import run_cells
+    from benchmark.options import Options
+
+    rows = run_cells(Options.of(upstream=upstream, task=task, **options), raise_errors=True)
+    return rows[0] if len(rows) == 1 else rows

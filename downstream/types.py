@@ -10,8 +10,8 @@ from pathlib import Path
 class Example:
     """One utterance of a corpus: which samples of which file, what is to be predicted, and who speaks.
 
-    `target` has one class name for each thing to predict (most tasks one, intents three). `start` and `stop` count samples
-    at 16 kHz. `group` is the speaker, the unit over which intervals are bootstrapped; None where it is not known.
+    `target` has one class name for each thing to predict (most tasks one, intents three). `start` and `stop` count
+    samples at 16 kHz. `group` is the speaker, the unit over which intervals are bootstrapped; None where not known.
     """
 
     id: str

@@ -1,0 +1,207 @@
+"""One cell from its corpus to its row: represent, fit, predict, score, record."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from benchmark.cells import Cell
+from benchmark.environment import environment
+from benchmark.rows import DONE, FAILED, Row
+from downstream import files
+from downstream.extraction import pooled
+from downstream.features import Features, LiveFeatures, norm_rows
+from downstream.grid import MeanLinearGrid
+from downstream.metrics.accuracy import accuracy, accuracy_score
+from downstream.tasks import Fold
+from downstream.train import Progress, Split, encode, fit, predict
+from upstream.errors import BenchmarkError
+from upstream.frames import SAMPLE_RATE
+
+
+class Clock:
+    """Seconds by hop, summed over the processes that worked on a cell."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self.seconds: dict[str, float] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self.seconds = {}
+
+    @contextmanager
+    def __call__(self, hop: str) -> Iterator[None]:
+        start, before = time.perf_counter(), self.seconds.get(hop, 0.0)
+        try:
+            yield
+        finally:
+            self.seconds[hop] = round(before + time.perf_counter() - start, 3)
+            files.write_text(self._path, json.dumps(self.seconds))
+
+
+def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None]) -> Row:
+    """Compute a cell, or continue it, and leave its row, predictions, training curve and fitted head in its folder."""
+    started = _now()
+    clock = Clock(cell.folder / "clock.json")
+    request = cell.reading.request(cell.upstream)
+    with clock("represent"):
+        features = pooled(request, cache, progress, say) if cell.mode == "pooled" else LiveFeatures(request)
+    try:
+        trained = [_Trained(cell, fold, features, clock, progress) for fold in cell.reading.folds]
+        row = _record(cell, features, trained, clock, started)
+    finally:
+        features.close()
+    files.write_text(cell.row_path, row.as_json())
+    for leftover in (*cell.folder.glob("*.state"), cell.folder / "clock.json"):
+        leftover.unlink(missing_ok=True)
+    return row
+
+
+def failed(cell: Cell, error: Exception) -> Row:
+    """The row of a cell that could not be computed. What it had finished stays and is continued next time."""
+    row = _blank(cell, FAILED)
+    row.finished = _now()
+    row.error = {"type": type(error).__name__, "message": str(error)}
+    files.write_text(cell.row_path, row.as_json())
+    return row
+
+
+class _Trained:
+    """A fold after training: what each grid point predicts for test, and how it got there."""
+
+    def __init__(self, cell: Cell, fold: Fold, features: Features, clock: Clock, progress: bool) -> None:
+        self.cell, self.fold, self.features = cell, fold, features
+        numbers = cell.reading.protocol
+        self.train, self.dev, self.test = (self._split(pool, name) for pool, name in self._named_pools())
+        self.grid = MeanLinearGrid(
+            cell.upstream.num_layers, cell.upstream.dim, tuple(map(len, cell.reading.classes)), numbers.projector,
+            list(numbers.rates), numbers.clip, cell.seed, cell.upstream.device,
+        )  # fmt: skip
+        crop = None if numbers.crop_seconds is None else round(numbers.crop_seconds * SAMPLE_RATE)
+        with clock("fit"):
+            self.progress: Progress = fit(
+                fold, self.grid, features, self.train, self.dev, numbers, crop, cell.seed,
+                cell.folder / f"{fold.name}.state", progress,
+            )  # fmt: skip
+        with clock("score"):
+            self.predicted = predict(self.grid, features, self.test.rows, best=True)
+        target = self.test.targets.numpy()
+        self.test_scores = [accuracy(point, target) for point in self.predicted]
+
+    def _named_pools(self) -> list[tuple]:
+        return list(zip(self.fold.pools, ("train", "dev", "test"), strict=True))
+
+    def _split(self, pool: object, name: str) -> Split:
+        reading = self.cell.reading
+        where = f"{reading.manifest.root}, {name} of {self.fold.name}"
+        if not pool.examples:
+            raise BenchmarkError(f"{where}: no examples. Use a larger --limit or check the corpus with `data check`.")
+        targets = encode([e.target for e in pool.examples], reading.classes, where)
+        return Split(reading.rows(pool.examples), targets, pool.dev_counts(self.cell.seed))
+
+
+def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Clock, started: str) -> Row:
+    rates = trained[0].grid.rates
+    dev = np.mean([fold.progress.best_dev for fold in trained], axis=0)
+    chosen = int(np.argmax(dev))  # the first of equals, in the order of the grid
+    with clock("score"):
+        score = accuracy_score(
+            [fold.predicted[chosen] for fold in trained],
+            [fold.test.targets.numpy() for fold in trained],
+            [[e.group for e in fold.fold.test.examples] for fold in trained],
+            cell.seed,
+        )
+        test_rows = np.unique(np.concatenate([fold.test.rows for fold in trained]))
+        norms = features.layer_norms(norm_rows(test_rows))
+    _write_predictions(cell, trained, chosen)
+    _write_curves(cell, trained)
+    _write_heads(cell, trained, chosen)
+    facts = features.facts()
+    row = _blank(cell, DONE)
+    row.metrics = {score.metric: score.as_dict()}
+    row.selected = {"lr": rates[chosen], "dev": float(dev[chosen])}
+    row.selection = [
+        {
+            "fold": fold.fold.name,
+            "lr": rate,
+            "best_step": fold.progress.best_step[point],
+            "dev": fold.progress.best_dev[point],
+            "test": fold.test_scores[point],
+            "layer_weights": fold.grid.layer_weights(point),
+        }
+        for fold in trained
+        for point, rate in enumerate(rates)
+    ]
+    row.layer_weights = np.mean([fold.grid.layer_weights(chosen) for fold in trained], axis=0).tolist()
+    row.layer_norms = norms
+    row.features = {name: value for name, value in facts.items() if name not in ("key", "audio")}
+    row.cost = {
+        "audio_hours": float(features.samples.sum() / SAMPLE_RATE / 3600),
+        "examples": len(features.samples),
+        "feature_bytes": facts["bytes"],
+        "head_parameters": sum(p.numel() for p in trained[0].grid.head(chosen).parameters()),
+        "optimizer_steps": len(trained) * cell.reading.protocol.steps * len(rates),
+    }
+    row.fingerprints |= {"features": facts["key"], "audio": facts["audio"]}
+    row.seconds = {**clock.seconds, "total": round(sum(clock.seconds.values()), 3)}
+    row.started, row.finished = started, _now()
+    return row
+
+
+def _blank(cell: Cell, status: str) -> Row:
+    reading, manifest = cell.reading, cell.reading.manifest
+    return Row(
+        id=cell.id,
+        upstream=cell.upstream.name,
+        task=reading.task.name,
+        protocol=cell.protocol.name,
+        protocol_changes=list(cell.protocol.changed),
+        seed=cell.seed,
+        status=status,
+        limit=cell.limit,
+        primary=reading.task.metric,
+        settings=asdict(reading.protocol),
+        corpus={
+            "name": manifest.corpus,
+            "mini": manifest.mini is not None,
+            "complete": manifest.complete and cell.limit is None,
+            "counts": manifest.counts,
+            "expected": manifest.expected,
+            "notes": manifest.notes,
+        },
+        fingerprints={"upstream": cell.upstream.fingerprint, "corpus": reading.corpus_digest},
+        environment=environment(cell.upstream.device),
+    )
+
+
+def _write_predictions(cell: Cell, trained: list[_Trained], chosen: int) -> None:
+    """One line an utterance, enough to score again without the model."""
+    classes = cell.reading.classes
+    lines = []
+    for fold in trained:
+        for example, numbers in zip(fold.fold.test.examples, fold.predicted[chosen], strict=True):
+            predicted = [slot[number] for slot, number in zip(classes, numbers, strict=True)]
+            line = {"id": example.id, "fold": fold.fold.name, "target": example.target, "predicted": predicted}
+            lines.append(json.dumps({**line, "group": example.group}))
+    files.write_text(cell.folder / "predictions.jsonl", "\n".join(lines) + "\n")
+
+
+def _write_curves(cell: Cell, trained: list[_Trained]) -> None:
+    lines = [json.dumps({"fold": t.fold.name, **look}) for t in trained for look in t.progress.history]
+    files.write_text(cell.folder / "train.jsonl", "\n".join(lines) + "\n")
+
+
+def _write_heads(cell: Cell, trained: list[_Trained], chosen: int) -> None:
+    for fold in trained:
+        with files.atomic(cell.folder / f"head-{fold.fold.name}.safetensors") as temporary:
+            save_file(fold.grid.head(chosen).state_dict(), temporary)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,88 @@
+"""Rows on disk: one self-describing JSON file a cell, read back with its flaws told."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from upstream.errors import DataError
+
+SCHEMA = 1
+TIMES = ("seconds", "started", "finished")  # what differs between two runs of the same cell
+DONE, FAILED = "done", "failed"
+
+
+@dataclass
+class Row:
+    """The value of a cell (upstream, task, protocol, corpus, seed), or what stopped it."""
+
+    id: str
+    upstream: str
+    task: str
+    protocol: str
+    seed: int
+    status: str
+    primary: str
+    settings: dict
+    protocol_changes: list[str] = field(default_factory=list)
+    limit: int | None = None
+    corpus: dict = field(default_factory=dict)
+    metrics: dict[str, dict] = field(default_factory=dict)
+    selected: dict = field(default_factory=dict)
+    selection: list[dict] = field(default_factory=list)
+    layer_weights: list[float] = field(default_factory=list)
+    layer_norms: list[float] = field(default_factory=list)
+    features: dict = field(default_factory=dict)
+    cost: dict = field(default_factory=dict)
+    fingerprints: dict = field(default_factory=dict)
+    environment: dict = field(default_factory=dict)
+    seconds: dict = field(default_factory=dict)
+    started: str = ""
+    finished: str = ""
+    error: dict | None = None
+    schema: int = SCHEMA
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @property
+    def score(self) -> dict:
+        return self.metrics[self.primary]
+
+
+def read_row(path: Path) -> Row:
+    """A row from its file; a `DataError` says why it cannot be one."""
+    remedy = "Delete its folder and run the cell again, or read it with the version that wrote it."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a row: {error}. {remedy}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} is not a row: it holds a {type(content).__name__}. {remedy}")
+    version = content.get("schema", 0)
+    if version != SCHEMA:
+        age = "an older" if isinstance(version, int) and version < SCHEMA else "a newer"
+        raise DataError(f"{path} was written by {age} version (row format {version}, this is {SCHEMA}). {remedy}")
+    try:
+        row = Row(**content)
+        if row.status == DONE:
+            float(row.score["value"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise DataError(f"{path} is no complete row: {error}. {remedy}") from error
+    return row
+
+
+def read_rows(results: Path, say: Callable[[str], None]) -> list[Row]:
+    """Every row under a results folder, oldest first. What cannot be read is said and left out."""
+    rows = []
+    for path in sorted(results.glob("*/*/*/row.json")):
+        try:
+            rows.append(read_row(path))
+        except DataError as error:
+            say(f"left out: {error}")
+    return sorted(rows, key=lambda row: row.finished)
+
+
+def without_times(row: Row) -> dict:
+    """What two runs of the same cell on one machine must agree on to the last byte."""
+    return {name: value for name, value in asdict(row).items() if name not in TIMES}

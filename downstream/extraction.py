@@ -1,0 +1,158 @@
+"""Making the store that `pooled` features are read from: shard by shard, resumable, by any number of processes."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from downstream import files, store
+from downstream.features import PooledFeatures, Request, hear
+from upstream.audio import AudioNotes
+from upstream.errors import BenchmarkError, ResourceError
+
+_SHARD_RECORDS = 512  # small enough that a kill costs seconds, large enough that a corpus has few files
+_MOST_SHARDS = 512  # each holds a file descriptor open while reading
+
+
+def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[str], None] = print) -> PooledFeatures:
+    """Open the store of a request; make the shards that are missing, damaged or older than their audio."""
+    folder = cache / "features" / request.upstream.name / request.key
+    spans = _spans(len(request.examples))
+    paths = [folder / f"{number:05d}.shard" for number in range(len(spans))]
+    indexes = store.read_indexes(paths)
+    todo = []
+    for number, (index, span) in enumerate(zip(indexes, spans, strict=True)):
+        trouble = _trouble(index, request, span)
+        if trouble:
+            say(f"{paths[number]}: {trouble}; made again")
+        if trouble or index is None:
+            todo.append(number)
+    if todo:
+        _check_space(request, folder, len(todo) / len(spans))
+        _write_meta(request, folder)
+        _make_shards(request, [(n, paths[n], spans[n]) for n in todo], folder, progress)
+        for number in todo:
+            indexes[number] = store.read_index(paths[number])
+    digest = blake2b(digest_size=16)
+    for index in indexes:
+        digest.update("".join(index.audio).encode())
+    return PooledFeatures(
+        request,
+        store.ShardReader(paths, indexes),
+        folder,
+        digest.hexdigest(),
+        sum(index.resampled for index in indexes),
+        sum(index.mixed_down for index in indexes),
+    )
+
+
+def _spans(count: int) -> list[range]:
+    size = max(_SHARD_RECORDS, -(-count // _MOST_SHARDS))
+    return [range(first, min(first + size, count)) for first in range(0, count, size)]
+
+
+def _trouble(index: store.ShardIndex | store.ShardError | None, request: Request, span: range) -> str | None:
+    if index is None:
+        return None
+    if isinstance(index, store.ShardError):
+        return str(index)
+    if len(index) != len(span):
+        return f"{len(index)} records where {len(span)} belong"
+    changed = sum(tuple(stamp) != request.stamps[row] for stamp, row in zip(index.stamp, span, strict=True))
+    return f"{changed} of its audio files changed since" if changed else None
+
+
+def _check_space(request: Request, folder: Path, share: float) -> None:
+    place = next(parent for parent in [folder, *folder.parents] if parent.exists())
+    need, free = int(request.bytes_estimate() * share), shutil.disk_usage(place).free
+    if need > free:
+        raise ResourceError(
+            f"the features of {request.upstream.name} on {request.manifest.corpus} need about {need / 1e9:.2f} GB, and "
+            f"{place} has {free / 1e9:.2f} GB free. Free some space, choose another place with --cache DIR, or keep "
+            "nothing with --features live."
+        )
+
+
+def _write_meta(request: Request, folder: Path) -> None:
+    meta = {
+        "upstream": request.upstream.name,
+        "fingerprint": request.upstream.fingerprint,
+        "corpus": request.manifest.corpus,
+        "examples": len(request.examples),
+        "layers": request.upstream.num_layers,
+        "dim": request.upstream.dim,
+        "hop": request.upstream.hop,
+        "gain_db": request.gain_db,
+        "crop_seconds": request.crop_seconds,
+    }
+    files.write_text(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+
+
+def _make_shards(request: Request, todo: list[tuple[int, Path, range]], folder: Path, progress: bool) -> None:
+    """Make shards, each under its own lock, so that several processes share the work and none does it twice."""
+    title = f"{request.upstream.name} hears {request.manifest.corpus}"
+    bar = tqdm(total=sum(len(span) for *_, span in todo), desc=title, unit="utt", disable=not progress, leave=False)
+    with bar:
+        waiting, patient = todo, False
+        while waiting:
+            held_elsewhere = []
+            for number, path, span in waiting:
+                lock = files.Lock(folder / "locks" / f"{number:05d}")
+                if not lock.acquire(wait=patient):
+                    held_elsewhere.append((number, path, span))
+                    continue
+                try:
+                    if _trouble_of(path, request, span) is not None:
+                        store.write_shard(path, _records(request, span, bar))
+                    else:
+                        bar.update(len(span))
+                finally:
+                    lock.release()
+            waiting, patient = held_elsewhere, True
+
+
+def _trouble_of(path: Path, request: Request, span: range) -> str | None:
+    """Why a shard must be made: another process may have made it while this one waited for the lock."""
+    index = store.read_indexes([path])[0]
+    return "missing" if index is None else _trouble(index, request, span)
+
+
+def _records(request: Request, span: Sequence[int], bar: tqdm) -> Iterator[tuple[np.ndarray, dict]]:
+    for row in span:
+        try:
+            yield _record(request, row)
+        except BenchmarkError as error:
+            where = f"{request.upstream.name} on {request.examples[row].id} ({request.examples[row].audio})"
+            raise type(error)(f"{error} [while computing the features of {where}]") from error
+        bar.update()
+
+
+def _record(request: Request, row: int) -> tuple[np.ndarray, dict]:
+    example, notes = request.examples[row], AudioNotes()
+    wave = request.wave(example, notes)
+    hidden, count = hear(request.upstream, wave)
+    total = hidden.sum(dim=1, dtype=torch.float64)
+    values = [hidden.norm(dim=-1).mean(dim=1), (total / count).flatten()]
+    blocks = 0
+    if request.croppable[row] and request.crop_samples is not None and len(wave) > request.crop_samples:
+        blocks = count // request.block_frames
+        layers, _, dim = hidden.shape
+        sums = hidden[:, : blocks * request.block_frames].reshape(layers, blocks, -1, dim).sum(2, dtype=torch.float64)
+        edges = torch.zeros(blocks + 1, layers, dim, dtype=torch.float64)
+        torch.cumsum(sums.transpose(0, 1), dim=0, out=edges[1:])
+        values.append(edges.flatten())
+    facts = {
+        "samples": len(wave),
+        "frames": count,
+        "blocks": blocks,
+        "stamp": request.stamps[row],
+        "audio": blake2b(wave.tobytes(), digest_size=8).hexdigest(),
+        "resampled": notes.resampled,
+        "mixed_down": notes.mixed_down,
+    }
+    return torch.cat([part.float() for part in values]).numpy(), facts

@@ -1,0 +1,227 @@
+"""What the heads train on: time means of every layer, kept on disk (`pooled`) or computed when asked for (`live`).
+
+All heads of KS, IC, SID and ER are linear up to the mean over time, so the mean is all they need: same logits, same
+gradients. A training crop needs the mean of a stretch of the utterance; for that the store keeps running sums at the
+edges of blocks of about 0.2 s, and the mean between two edges costs two small reads however long the crop is.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from downstream import store
+from downstream.types import Example, Manifest
+from upstream import audio, frames
+from upstream.audio import AudioNotes, audio_seconds, read_audio
+from upstream.errors import MissingError
+from upstream.fingerprint import paths_digest
+from upstream.frames import SAMPLE_RATE
+from upstream.loaded import LoadedUpstream
+
+BLOCK_SECONDS = 0.2
+NORM_SAMPLE = 256  # utterances over which the size of each layer's hidden states is averaged
+_HERE = Path(__file__)
+_CODE = (Path(audio.__file__), Path(frames.__file__), Path(store.__file__), _HERE, _HERE.with_name("extraction.py"))
+
+
+@dataclass
+class Request:
+    """Which examples, heard by which upstream, prepared how. `croppable` marks those that training crops at random."""
+
+    upstream: LoadedUpstream
+    manifest: Manifest
+    examples: list[Example]
+    croppable: np.ndarray
+    gain_db: float = 0.0
+    crop_seconds: float | None = None
+
+    @property
+    def crop_samples(self) -> int | None:
+        return None if self.crop_seconds is None else round(self.crop_seconds * SAMPLE_RATE)
+
+    @property
+    def block_frames(self) -> int:
+        return max(1, round(BLOCK_SECONDS * SAMPLE_RATE / self.upstream.hop))
+
+    @cached_property
+    def stamps(self) -> list[tuple[int, int]]:
+        """Size and modification time of each example's file: whether it may have changed since it was heard."""
+        known: dict[str, tuple[int, int]] = {}
+        for example in self.examples:
+            if example.audio not in known:
+                try:
+                    stat = self.manifest.path(example).stat()
+                except FileNotFoundError as error:
+                    raise MissingError(f"audio file not found: {self.manifest.path(example)}") from error
+                known[example.audio] = (stat.st_size, stat.st_mtime_ns)
+        return [known[example.audio] for example in self.examples]
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with everything that changes the bytes of a feature."""
+        digest = blake2b(digest_size=16)
+        head = {
+            "upstream": self.upstream.fingerprint,
+            "gain_db": self.gain_db,
+            "crop": self.crop_samples,
+            "block": self.block_frames,
+            "corpus": (self.manifest.mini or {}).get("digest", self.manifest.corpus),
+            "code": paths_digest(_CODE),
+        }
+        digest.update(json.dumps(head, sort_keys=True).encode())
+        for e, (size, _), croppable in zip(self.examples, self.stamps, self.croppable, strict=True):
+            digest.update(f"{e.audio}\t{e.start}\t{e.stop}\t{size}\t{int(croppable)}\n".encode())
+        return digest.hexdigest()
+
+    def wave(self, example: Example, notes: AudioNotes | None = None) -> np.ndarray:
+        return read_audio(self.manifest.path(example), example.start, example.stop, self.gain_db, notes)
+
+    def bytes_estimate(self) -> int:
+        """About how much a pooled store of this takes, from file sizes (16-bit mono at 16 kHz)."""
+        values = self.upstream.num_layers * (self.upstream.dim + 1) * len(self.examples)
+        if self.crop_seconds is not None:
+            for (size, _), croppable in zip(self.stamps, self.croppable, strict=True):
+                seconds = size / (2 * SAMPLE_RATE)
+                if croppable and seconds > self.crop_seconds:
+                    values += int(seconds / BLOCK_SECONDS + 1) * self.upstream.num_layers * self.upstream.dim
+        return 4 * values
+
+
+class Features(Protocol):
+    """What training and evaluation see of a feature set, kept or not. Rows number the request's examples."""
+
+    mode: str
+    samples: np.ndarray  # length of each example at 16 kHz
+
+    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
+        """(rows, layers, dim) time means; where `starts` is not -1, of the crop that starts at that sample."""
+
+    def layer_norms(self, rows: np.ndarray) -> list[float]:
+        """Mean length of the hidden state vectors of each layer."""
+
+    def facts(self) -> dict:
+        """What a row should say about these features."""
+
+
+def hear(upstream: LoadedUpstream, wave: np.ndarray) -> tuple[torch.Tensor, int]:
+    """All (layers, frames, dim) hidden states of one utterance, and how many frames there are.
+
+    Utterances go through one at a time, which is batch invariance in its simplest form.
+    """
+    states = upstream([torch.from_numpy(wave).to(upstream.device)])
+    count = int(states.lengths[0])
+    return torch.stack([layer[0, :count] for layer in states.layers]).float().cpu(), count
+
+
+@dataclass
+class PooledFeatures:
+    """Time means read from a store on disk."""
+
+    request: Request
+    reader: store.ShardReader
+    folder: Path
+    audio_digest: str
+    resampled: int = 0
+    mixed_down: int = 0
+    mode: str = "pooled"
+
+    @property
+    def samples(self) -> np.ndarray:
+        return self.reader.samples
+
+    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
+        layers, dim = self.request.upstream.num_layers, self.request.upstream.dim
+        out = np.empty((len(rows), layers, dim), dtype=np.float32)
+        for i, row in enumerate(rows):
+            if starts is None or starts[i] < 0 or not self._crop_into(out[i], row, int(starts[i])):
+                self.reader.read_into(out[i], row, skip=layers)
+        return torch.from_numpy(out)
+
+    def _crop_into(self, out: np.ndarray, row: int, start: int) -> bool:
+        request, size = self.request, out.size
+        block_samples = request.block_frames * request.upstream.hop
+        length = round(request.crop_samples / block_samples)
+        last = int(self.reader.blocks[row]) - length
+        if last < 0:  # hardly longer than the crop: the whole utterance is the nearest thing
+            return False
+        first = min(round(start / block_samples), last)
+        skip = request.upstream.num_layers + size
+        before = np.empty_like(out)
+        self.reader.read_into(before, row, skip + first * size)
+        self.reader.read_into(out, row, skip + (first + length) * size)
+        np.subtract(out, before, out=out)
+        out /= length * request.block_frames
+        return True
+
+    def layer_norms(self, rows: np.ndarray) -> list[float]:
+        norms = np.empty((len(rows), self.request.upstream.num_layers), dtype=np.float32)
+        for i, row in enumerate(rows):
+            self.reader.read_into(norms[i], row)
+        return norms.mean(axis=0, dtype=np.float64).tolist()
+
+    def facts(self) -> dict:
+        crops = None
+        if self.request.crop_seconds is not None:
+            crops = f"taken in feature space, from blocks of {BLOCK_SECONDS} s of the whole utterance's hidden states"
+        return {
+            "mode": self.mode,
+            "key": self.request.key,
+            "audio": self.audio_digest,
+            "resampled": self.resampled,
+            "mixed_down": self.mixed_down,
+            "crops": crops,
+            "bytes": sum(path.stat().st_size for path in self.folder.glob("*.shard")),
+        }
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class LiveFeatures:
+    """Time means computed from the audio each time they are asked for. Nothing is kept."""
+
+    mode = "live"
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.samples = np.array([self._count(example) for example in request.examples], dtype=np.int64)
+
+    def _count(self, example: Example) -> int:
+        if example.stop is not None:
+            return example.stop - example.start
+        return round(audio_seconds(self.request.manifest.path(example)) * SAMPLE_RATE) - example.start
+
+    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
+        means = []
+        for i, row in enumerate(rows):
+            wave = self.request.wave(self.request.examples[row])
+            if starts is not None and starts[i] >= 0:
+                wave = wave[starts[i] : starts[i] + self.request.crop_samples]
+            hidden, count = hear(self.request.upstream, wave)
+            means.append((hidden.sum(dim=1, dtype=torch.float64) / count).float())
+        return torch.stack(means)
+
+    def layer_norms(self, rows: np.ndarray) -> list[float]:
+        norms = []
+        for row in rows:
+            hidden, _ = hear(self.request.upstream, self.request.wave(self.request.examples[row]))
+            norms.append(hidden.norm(dim=-1).mean(dim=1))
+        return torch.stack(norms).double().mean(dim=0).tolist()
+
+    def facts(self) -> dict:
+        crops = None if self.request.crop_seconds is None else "taken from the waveform, at any sample"
+        return {"mode": self.mode, "key": None, "audio": None, "crops": crops, "bytes": 0}
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def norm_rows(rows: np.ndarray) -> np.ndarray:
+    """An evenly spaced sample of rows for `layer_norms`."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), NORM_SAMPLE)).astype(int))]

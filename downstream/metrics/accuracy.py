@@ -1,0 +1,37 @@
+"""Accuracy: the share of utterances of which everything that was asked is right."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from downstream.metrics.bootstrap import ratio_interval
+from downstream.metrics.score import Score
+
+
+def accuracy(predicted: np.ndarray, target: np.ndarray, counts: np.ndarray | None = None) -> float:
+    """Percentage of (utterance, slot) rows that are right in every slot, each row counted `counts` times."""
+    right = (predicted == target).all(axis=-1)
+    return float(100 * np.average(right, weights=counts))
+
+
+def accuracy_score(
+    predicted: Sequence[np.ndarray], target: Sequence[np.ndarray], groups: Sequence[Sequence[str | None]], seed: int
+) -> Score:
+    """Accuracy averaged over folds (one fold for most tasks), with its interval.
+
+    Every fold weighs the same, as SUPERB averages them, so an utterance weighs 1 / (its fold's size).
+    """
+    right = [(p == t).all(axis=-1).astype(float) for p, t in zip(predicted, target, strict=True)]
+    weights = np.concatenate([np.full(len(r), 1 / (len(r) * len(right))) for r in right])
+    values, units = np.concatenate(right), [group for fold in groups for group in fold]
+    known = any(unit is not None for unit in units)
+    low, high = ratio_interval(values, weights, units, seed)
+    return Score(
+        metric="accuracy",
+        value=float(100 * (weights @ values)),
+        unit="%",
+        direction="higher",
+        n=len(values),
+        ci95=(100 * low, 100 * high),
+        resampled="speakers" if known else "utterances",
+    )

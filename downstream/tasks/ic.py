@@ -1,0 +1,19 @@
+"""Intent classification on Fluent Speech Commands: action, object and location, right only when all three are."""
+
+from downstream.tasks import Task, three_splits
+from downstream.types import Manifest
+
+
+def _classes(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
+    """The values of each slot, numbered as they first appear in the training list."""
+    slots = zip(*(example.target for example in manifest.splits["train"]), strict=True)
+    return tuple(tuple(dict.fromkeys(values)) for values in slots)
+
+
+TASK = Task(
+    name="ic",
+    corpus="fluent_speech_commands",
+    metric="accuracy",
+    classes=_classes,
+    folds=three_splits,
+)
