@@ -1,7 +1,6 @@
 """Cells before they are computed: which corpus, which examples, which numbers, and the name of the result."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -40,7 +39,12 @@ class Reading:
 
     @cached_property
     def corpus_digest(self) -> str:
-        return self.manifest.digest()
+        """Of the corpus and of how the folds divide it."""
+        digest = blake2b(self.manifest.digest().encode(), digest_size=16)
+        for fold in self.folds:
+            for pool in fold.pools:
+                digest.update("\n".join([fold.name, *(e.id for e in pool.examples)]).encode())
+        return digest.hexdigest()
 
     def rows(self, examples: list[Example]) -> np.ndarray:
         return np.array([self.row_of[example] for example in examples], dtype=np.int64)
@@ -101,7 +105,7 @@ def mini_folder(cache: Path) -> Path:
     return cache / "mini" / f"version-{MINI_VERSION}"
 
 
-def data_folder(options: Options, say: Callable[[str], None]) -> Path:
+def data_folder(options: Options) -> Path:
     """The folder with the corpora; with --mini they are made in the cache where they are not there yet."""
     if not options.mini:
         return options.data

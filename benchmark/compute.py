@@ -21,8 +21,8 @@ from downstream.grid import MeanLinearGrid
 from downstream.metrics.accuracy import accuracy, accuracy_score
 from downstream.tasks import Fold
 from downstream.train import Progress, Split, encode, fit, predict
+from upstream.audio import SAMPLE_RATE
 from upstream.errors import BenchmarkError
-from upstream.frames import SAMPLE_RATE
 
 
 class Clock:
@@ -80,15 +80,29 @@ class _Trained:
         numbers = cell.reading.protocol
         self.train, self.dev, self.test = (self._split(pool, name) for pool, name in self._named_pools())
         self.grid = MeanLinearGrid(
-            cell.upstream.num_layers, cell.upstream.dim, tuple(map(len, cell.reading.classes)), numbers.projector,
-            list(numbers.rates), numbers.clip, cell.seed, cell.upstream.device,
-        )  # fmt: skip
+            cell.upstream.num_layers,
+            cell.upstream.dim,
+            tuple(map(len, cell.reading.classes)),
+            numbers.projector,
+            list(numbers.rates),
+            numbers.clip,
+            cell.seed,
+            cell.upstream.device,
+        )
         crop = None if numbers.crop_seconds is None else round(numbers.crop_seconds * SAMPLE_RATE)
         with clock("fit"):
             self.progress: Progress = fit(
-                fold, self.grid, features, self.train, self.dev, numbers, crop, cell.seed,
-                cell.folder / f"{fold.name}.state", progress,
-            )  # fmt: skip
+                fold,
+                self.grid,
+                features,
+                self.train,
+                self.dev,
+                numbers,
+                crop,
+                cell.seed,
+                cell.folder / f"{fold.name}.state",
+                progress,
+            )
         with clock("score"):
             self.predicted = predict(self.grid, features, self.test.rows, best=True)
         target = self.test.targets.numpy()

@@ -2,9 +2,11 @@
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -13,9 +15,12 @@ from benchmark.compute import compute, failed
 from benchmark.options import Options
 from benchmark.rows import DONE, Row, read_row
 from downstream import files
+from downstream.extraction import pooled
 from downstream.protocols import Protocol
 from upstream import load
-from upstream.errors import BenchmarkError, DataError, ResourceError
+from upstream.errors import BenchmarkError, DataError, ResourceError, UsageError
+
+T = TypeVar("T")
 
 
 def say(line: str) -> None:
@@ -27,9 +32,23 @@ def say(line: str) -> None:
 class Outcome:
     """What became of the cells of a command."""
 
+    raise_errors: bool = False
     rows: list[Row] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     fresh: int = 0  # cells computed now, not found done
+
+    def attempt(self, what: str, work: Callable[[], T]) -> T | None:
+        """The result of some work, or None and its error said and kept, so that the other cells go on."""
+        try:
+            return work()
+        except Exception as error:
+            if self.raise_errors:
+                raise
+            if not isinstance(error, BenchmarkError):  # a defect of ours: say where
+                say(traceback.format_exc().rstrip())
+            self.errors.append(error)
+            say(f"{what}: {error}")
+            return None
 
     @property
     def exit_code(self) -> int:
@@ -44,38 +63,46 @@ def run_cells(options: Options, raise_errors: bool = False) -> list[Row]:
 
 
 def run(options: Options, raise_errors: bool = False) -> Outcome:
-    """Compute the cells of the options, and say at the end what there is and what went wrong."""
-    outcome = Outcome()
-    protocol = load_protocol(options)
-    data = data_folder(options, say)
-
-    def attempt(work: Callable[[], object], what: str) -> object:
-        try:
-            return work()
-        except Exception as error:
-            if raise_errors:
-                raise
-            if not isinstance(error, BenchmarkError):  # a defect of ours: say where, and go on with the other cells
-                say(traceback.format_exc().rstrip())
-            outcome.errors.append(error)
-            say(f"{what}: {error}")
-            return None
-
-    readings = [attempt(lambda task=task: _read(task, data, protocol, options), task) for task in options.task]
-    for name in options.upstream:
-        upstream = attempt(lambda name=name: load(name, options.weights, options.device, options.dtype), name)
-        if upstream is None:
-            continue
-        for reading in filter(None, readings):
-            for seed in options.seed:
-                cell = Cell(upstream, reading, protocol, seed, options.mode, options.limit, options.results)
-                row = attempt(lambda cell=cell: _one(cell, options, outcome), str(cell))
-                if row is not None:
-                    outcome.rows.append(row)
+    """Compute the cells of the options. One that fails does not stop the others, unless errors are to be raised."""
+    outcome = Outcome(raise_errors)
+    for cell in _cells(options, outcome):
+        row = outcome.attempt(str(cell), lambda cell=cell: _one(cell, options, outcome))
+        if row is not None:
+            outcome.rows.append(row)
     return outcome
 
 
-def _read(task: str, data: object, protocol: Protocol, options: Options) -> Reading:
+def extract(options: Options) -> Outcome:
+    """Make the features of the cells and stop there."""
+    if options.mode != "pooled":
+        raise UsageError(f"--features {options.mode} keeps nothing: there is nothing to extract.")
+    outcome = Outcome()
+    for cell in _cells(options, outcome):
+        outcome.attempt(str(cell), lambda cell=cell: _extract(cell, options))
+    return outcome
+
+
+def _extract(cell: Cell, options: Options) -> None:
+    features = pooled(cell.reading.request(cell.upstream), options.cache_dir, options.progress, say)
+    features.close()
+    size = features.facts()["bytes"] / 1e6
+    say(f"{cell.upstream.name} / {cell.reading.task.name}: {size:.1f} MB in {features.folder}")
+
+
+def _cells(options: Options, outcome: Outcome) -> Iterator[Cell]:
+    """The cells that can be tried: corpora are read once, each upstream is loaded once."""
+    protocol = load_protocol(options)
+    data = data_folder(options)
+    read = {task: lambda task=task: _read(task, data, protocol, options) for task in options.task}
+    readings = [outcome.attempt(task, work) for task, work in read.items()]
+    for name in options.upstream:
+        upstream = outcome.attempt(name, lambda name=name: load(name, options.weights, options.device, options.dtype))
+        for reading in filter(None, readings if upstream is not None else ()):
+            for seed in options.seed:
+                yield Cell(upstream, reading, protocol, seed, options.mode, options.limit, options.results)
+
+
+def _read(task: str, data: Path, protocol: Protocol, options: Options) -> Reading:
     reading = read_task(task, data, protocol, options.limit)
     manifest = reading.manifest
     if not manifest.complete and options.limit is None:

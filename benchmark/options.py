@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from downstream.tasks import TASKS
+from upstream import registry
 from upstream.errors import UsageError, unknown
 
 FEATURE_MODES = ("auto", "pooled", "live")
@@ -58,6 +59,8 @@ class Options:
                 raise unknown("task", task, TASKS, "Use --task all for every one.")
         if not self.upstream:
             raise UsageError("no upstream given. Type: python -m benchmark list upstreams")
+        for name in self.upstream:  # a typo should cost a second, not the hours of the models before it
+            registry.resolve(name)
         if not tasks:
             raise UsageError("no task given. Type: python -m benchmark list tasks")
         if not self.seed:
@@ -86,5 +89,3 @@ class Options:
     def mode(self) -> str:
         """Utterance means are small and exact: there is nothing to weigh against keeping them."""
         return "pooled" if self.features == "auto" else self.features
-
-

@@ -21,9 +21,9 @@ _MOST_SHARDS = 512  # each holds a file descriptor open while reading
 
 def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[str], None] = print) -> PooledFeatures:
     """Open the store of a request; make the shards that are missing, damaged or older than their audio."""
-    folder = cache / "features" / request.upstream.name / request.key
+    folder = _folder(request, cache)
     spans = _spans(len(request.examples))
-    paths = [folder / f"{number:05d}.shard" for number in range(len(spans))]
+    paths = [_shard(folder, number) for number in range(len(spans))]
     indexes = store.read_indexes(paths)
     todo = []
     for number, (index, span) in enumerate(zip(indexes, spans, strict=True)):
@@ -49,6 +49,22 @@ def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[
         sum(index.resampled for index in indexes),
         sum(index.mixed_down for index in indexes),
     )
+
+
+def bytes_to_write(request: Request, cache: Path) -> int:
+    """About how much `pooled` would write, from how many shards are not there."""
+    spans = _spans(len(request.examples))
+    folder = _folder(request, cache)
+    missing = sum(not _shard(folder, number).exists() for number in range(len(spans)))
+    return int(request.bytes_estimate() * missing / len(spans))
+
+
+def _folder(request: Request, cache: Path) -> Path:
+    return cache / "features" / request.upstream.name / request.key
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.shard"
 
 
 def _spans(count: int) -> list[range]:

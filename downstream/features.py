@@ -18,10 +18,9 @@ import torch
 from downstream import store
 from downstream.types import Example, Manifest
 from upstream import audio, frames
-from upstream.audio import AudioNotes, audio_seconds, read_audio
+from upstream.audio import SAMPLE_RATE, AudioNotes, read_audio, read_header
 from upstream.errors import MissingError
 from upstream.fingerprint import paths_digest
-from upstream.frames import SAMPLE_RATE
 from upstream.loaded import LoadedUpstream
 
 BLOCK_SECONDS = 0.2
@@ -195,7 +194,7 @@ class LiveFeatures:
     def _count(self, example: Example) -> int:
         if example.stop is not None:
             return example.stop - example.start
-        return round(audio_seconds(self.request.manifest.path(example)) * SAMPLE_RATE) - example.start
+        return read_header(self.request.manifest.path(example)).samples - example.start
 
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
         means = []

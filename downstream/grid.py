@@ -20,9 +20,16 @@ class MeanLinearGrid:
     """
 
     def __init__(
-        self, layers: int, dim: int, slots: tuple[int, ...], projector: int, rates: list[float], clip: float, seed: int,
+        self,
+        layers: int,
+        dim: int,
+        slots: tuple[int, ...],
+        projector: int,
+        rates: list[float],
+        clip: float,
+        seed: int,
         device: torch.device,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.rates, self.slots, self.device, self._clip = list(rates), slots, device, clip
         self._shape = (layers, dim, projector, sum(slots))
         points = len(rates)
@@ -39,8 +46,9 @@ class MeanLinearGrid:
         self._now, self._grad = self._views(self.parameters), self._views(self._gradient)
         self._rows = [row.detach() for row in self.parameters]
         # one fused update a point: torch's own Adam, its moments laid out so that they can be saved as one tensor
-        self._adam = torch.optim.Adam([{"params": [row], "lr": r} for row, r in zip(self._rows, rates, strict=True)],
-                                      fused=True)  # fmt: skip
+        self._adam = torch.optim.Adam(
+            [{"params": [row], "lr": r} for row, r in zip(self._rows, rates, strict=True)], fused=True
+        )
         for i, row in enumerate(self._rows):
             self._adam.state[row] = {
                 "step": torch.zeros((), device=device),

@@ -49,9 +49,16 @@ class Sampler:
     """
 
     def __init__(
-        self, pool: Pool, rows: np.ndarray, samples: np.ndarray, batch: int, accumulate: int, drop_last: bool,
-        crop_samples: int | None, seed: int,
-    ) -> None:  # fmt: skip
+        self,
+        pool: Pool,
+        rows: np.ndarray,
+        samples: np.ndarray,
+        batch: int,
+        accumulate: int,
+        drop_last: bool,
+        crop_samples: int | None,
+        seed: int,
+    ) -> None:
         self._pool, self._rows, self._samples = pool, rows, samples
         self._batch, self._accumulate, self._crop, self._seed = batch, accumulate, crop_samples, seed
         size = len(pool.examples) if pool.draws is None else pool.draws

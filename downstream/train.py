@@ -72,15 +72,29 @@ def predict(grid: MeanLinearGrid, features: Features, rows: np.ndarray, best: bo
 
 
 def fit(
-    fold: Fold, grid: MeanLinearGrid, features: Features, train: Split, dev: Split, protocol: TaskProtocol,
-    crop_samples: int | None, seed: int, checkpoint: Path, progress_bar: bool,
+    fold: Fold,
+    grid: MeanLinearGrid,
+    features: Features,
+    train: Split,
+    dev: Split,
+    protocol: TaskProtocol,
+    crop_samples: int | None,
+    seed: int,
+    checkpoint: Path,
+    progress_bar: bool,
     on_look: Callable[[list[dict]], None] = lambda history: None,
-) -> Progress:  # fmt: skip
+) -> Progress:
     """Train every point of a grid on a fold, from its checkpoint if there is one, and keep each point's best."""
     sampler = Sampler(
-        fold.train, train.rows, features.samples, protocol.batch, protocol.accumulate, protocol.drop_last,
-        crop_samples, seed,
-    )  # fmt: skip
+        fold.train,
+        train.rows,
+        features.samples,
+        protocol.batch,
+        protocol.accumulate,
+        protocol.drop_last,
+        crop_samples,
+        seed,
+    )
     position = np.full(int(train.rows.max()) + 1, -1)  # from a row of the feature set back to the split
     position[train.rows] = np.arange(len(train.rows))
     points = len(grid.rates)
@@ -95,9 +109,13 @@ def fit(
         _save(checkpoint, grid, progress)
 
     bar = tqdm(
-        total=protocol.steps, initial=progress.step, desc=f"train {fold.name}", unit="step", leave=False,
+        total=protocol.steps,
+        initial=progress.step,
+        desc=f"train {fold.name}",
+        unit="step",
+        leave=False,
         disable=not progress_bar or progress.step >= protocol.steps,
-    )  # fmt: skip
+    )
     with bar, _asked_to_stop() as stop:
         while progress.step < protocol.steps:
             draw = sampler(progress.step)

@@ -1,15 +1,23 @@
 """The one place that opens audio: whatever the file, 16 kHz mono float32 in [-1, 1], or an error that names it."""
 
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from upstream.errors import DataError, MissingError
-from upstream.frames import SAMPLE_RATE
 
-_UNKNOWN_WAV_SIZE = (0, 0xFFFFFFFF)  # what a program writes that streams a WAV and never seeks back
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+SAMPLE_RATE = 16000
+
+_STREAMED_WAV_BYTES = 0x7FFFF000  # sox, ffmpeg and others promise this many or more when they cannot seek back
+_UNKNOWN_FRAMES = 2**48  # libsndfile gives a count near 2**63 for a FLAC that was streamed
 
 
 @dataclass
@@ -27,38 +35,52 @@ class AudioNotes:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class AudioHeader:
+    """What a file says of itself."""
+
+    rate: int
+    channels: int
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+    @property
+    def samples(self) -> int:
+        """How many samples there are at 16 kHz; `read_audio` gives this many or one more."""
+        return self.frames * SAMPLE_RATE // self.rate
+
+
 def read_audio(
     path: Path, start: int = 0, stop: int | None = None, gain_db: float = 0.0, notes: AudioNotes | None = None
 ) -> np.ndarray:
-    """Samples `start` to `stop` (at 16 kHz) of a file. Stereo is averaged, another rate resampled, both noted."""
-    import soundfile
+    """Samples `start` to `stop` (at 16 kHz) of a file. Stereo is averaged, another rate resampled, both noted.
 
-    if not path.exists():
-        raise MissingError(f"audio file not found: {path}")
-    _refuse_truncated_wav(path)
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, channels, frames = file.samplerate, file.channels, file.frames
-            native = rate == SAMPLE_RATE
-            if native and start:
-                file.seek(start)
-            wanted = stop - start if native and stop is not None else -1
-            wave = file.read(wanted, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
-        raise DataError(f"cannot read {path} as audio: {error}. Replace the file.") from error
-    expected = (frames if stop is None else stop) - start if native else frames
-    if len(wave) != expected:
-        raise DataError(f"{path} is truncated: {len(wave)} of {expected} samples could be read. Copy the file again.")
+    A part of a 16 kHz file is read alone. Of another rate the whole file is decoded and resampled first: a part is
+    the same numbers as in the whole.
+    """
+    with _opened(path) as file:
+        rate, channels = file.samplerate, file.channels
+        native = rate == SAMPLE_RATE
+        if native:
+            _refuse_part_outside(path, start, stop, file.frames)
+            file.seek(start)
+        wanted = (file.frames if stop is None or not native else stop) - file.tell()
+        wave = file.read(wanted, dtype="float32", always_2d=True)
+    if len(wave) != wanted:
+        raise DataError(f"{path} is truncated: {len(wave)} of {wanted} samples could be read. Copy the file again.")
+    if not np.isfinite(wave).all():
+        bad = int((~np.isfinite(wave)).any(axis=1).sum())
+        raise DataError(f"{path} holds {bad} NaN or infinite samples of {len(wave)}. Replace the file.")
     wave = wave.mean(axis=1) if channels > 1 else wave[:, 0]
     if not native:
         import soxr
 
-        wave = soxr.resample(wave, rate, SAMPLE_RATE, quality="HQ")[start:stop]
-    if not len(wave):
-        raise DataError(f"{path} holds no samples. Replace the file or remove it from its list.")
-    if not np.isfinite(wave).all():
-        bad = int((~np.isfinite(wave)).sum())
-        raise DataError(f"{path} holds {bad} NaN or infinite samples of {len(wave)}. Replace the file.")
+        wave = soxr.resample(wave, rate, SAMPLE_RATE, quality="HQ")
+        _refuse_part_outside(path, start, stop, len(wave))
+        wave = wave[start:stop]
     if notes is not None:
         notes += AudioNotes(1, int(not native), int(channels > 1))
     if gain_db:
@@ -66,18 +88,46 @@ def read_audio(
     return np.ascontiguousarray(wave, dtype=np.float32)
 
 
-def audio_seconds(path: Path) -> float:
-    """How long a file is, from its header."""
+def read_header(path: Path) -> AudioHeader:
+    """Rate, channels and length without decoding; refuses what `read_audio` would refuse, as far as that shows."""
+    with _opened(path) as file:
+        if file.format != "WAV":  # a compressed file has its length at the front, only its last sample tells of a cut
+            file.seek(file.frames - 1)
+            if len(file.read(1)) != 1:
+                raise DataError(f"{path} is truncated: its last sample cannot be read. Copy the file again.")
+        return AudioHeader(file.samplerate, file.channels, file.frames)
+
+
+@contextmanager
+def _opened(path: Path) -> "Iterator[SoundFile]":
+    """An open file with samples in it; whatever goes wrong in the block with the file itself is a DataError."""
     import soundfile
 
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "is missing"
+        raise MissingError(f"audio file {path} {found}. What else is: python -m benchmark data check --data DIR")
     try:
-        info = soundfile.info(path)
+        _refuse_cut_wav(path)
+        with soundfile.SoundFile(path) as file:
+            if file.frames == 0:
+                raise DataError(f"{path} holds no samples, says its header. Replace the file or take it off its list.")
+            if file.frames > _UNKNOWN_FRAMES:
+                raise DataError(f"{path} does not say how long it is. Write it again with a program that can seek.")
+            yield file
     except (soundfile.SoundFileError, RuntimeError) as error:
-        raise DataError(f"cannot read {path} as audio: {error}") from error
-    return info.frames / info.samplerate
+        reason = str(error).rstrip(". ")
+        raise DataError(f"{path} is no audio, broken or cut short ({reason}). Replace the file.") from error
+    except OSError as error:
+        raise DataError(f"cannot open {path}: {error.strerror or error}. Check permissions and the disk.") from error
 
 
-def _refuse_truncated_wav(path: Path) -> None:
+def _refuse_part_outside(path: Path, start: int, stop: int | None, samples: int) -> None:
+    if not 0 <= start < (samples if stop is None else stop) <= samples:
+        wanted = f"{start} to {'the end' if stop is None else stop}"
+        raise DataError(f"{path} has {samples} samples at {SAMPLE_RATE} Hz, asked for {wanted}. Replace the file.")
+
+
+def _refuse_cut_wav(path: Path) -> None:
     """libsndfile reads a cut WAV as a shorter one without a word; its header still knows how long it was."""
     size = path.stat().st_size
     if size == 0:
@@ -90,7 +140,7 @@ def _refuse_truncated_wav(path: Path) -> None:
             name, length = chunk[:4], struct.unpack("<I", chunk[4:])[0]
             if name == b"data":
                 left = size - file.tell()
-                if length not in _UNKNOWN_WAV_SIZE and left < length:
+                if left < length < _STREAMED_WAV_BYTES:
                     raise DataError(
                         f"{path} is truncated: its header promises {length} bytes of audio, {left} are there. "
                         "Copy the file again."

@@ -2,8 +2,6 @@
 
 import torch
 
-SAMPLE_RATE = 16000
-
 
 def snip_edges_frames(samples: int, window: int, hop: int) -> int:
     """Frames that lie whole inside the signal: Kaldi features, and any chain of unpadded convolutions."""

@@ -1,0 +1,113 @@
+"""Corpora of a few very short files in the real layouts, for tests of what reads them."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+RATE = 16000
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+NOISES = ("doing_the_dishes", "exercise_bike", "pink_noise", "running_tap", "dude_miaowing", "white_noise")
+# Speakers by the list of the published corpus that has them (validation_list.txt, testing_list.txt, neither).
+DEV_SPEAKERS = ("099d52ad", "060cd039", "364c0853", "66cff190", "7c1d8533", "44c201dd")
+TESTING_SPEAKERS = ("0c40e715", "0ea0e2f4", "022cd682", "096456f9", "ffb86d3c", "42beb5eb")
+TRAIN_SPEAKERS = ("eb67fcbc", "f953e1af", "3bc21161", "da1d320c", "05b2db80")
+INTENT_HEADER = ("", "path", "speakerId", "transcription", "action", "object", "location")
+INTENT_ROWS = {
+    "train": [("increase", "heat", "none"), ("activate", "lamp", "kitchen"), ("increase", "volume", "none")],
+    "valid": [("activate", "heat", "kitchen")],
+    "test": [("increase", "lamp", "none"), ("activate", "volume", "none")],
+}
+EMOTIONS = ("neu", "exc", "fru", "ang", "hap", "sad", "xxx", "neu")  # in the order of the label files; six are kept
+
+
+def put_wav(path: Path, samples: int = 160, rate: int = RATE, channels: int = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = np.resize(np.arange(-500, 500, dtype=np.int16), (samples, channels))
+    soundfile.write(path, wave, rate)
+
+
+def speech_commands(data: Path) -> Path:
+    """Train: 55 clips, dev: 11, left out: 11, test: 12; background noise of 1 s, and one of 1.25 s."""
+    train, test = data / "speech_commands_v0.01", data / "speech_commands_test_set_v0.01"
+    for word in (*KEYWORDS, "bed"):
+        for speaker in (*TRAIN_SPEAKERS, DEV_SPEAKERS[0], TESTING_SPEAKERS[0]):
+            put_wav(train / word / f"{speaker}_nohash_0.wav")
+    for noise in NOISES:
+        put_wav(train / "_background_noise_" / f"{noise}.wav", 20000 if noise == "white_noise" else RATE)
+    (train / "_background_noise_" / "README.md").write_text("noise")
+    (train / "validation_list.txt").write_text("not read")
+    for label in (*KEYWORDS, "_unknown_", "_silence_"):
+        put_wav(test / label / "0a1b2c3d_nohash_0.wav")
+    return data
+
+
+def write_intents(root: Path, split: str, rows: list[tuple[str, ...]], header: tuple[str, ...] = INTENT_HEADER) -> None:
+    table = root / "data" / f"{split}_data.csv"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+
+
+def fluent_speech_commands(data: Path) -> Path:
+    """Three, one and two utterances; the sentence of each has a comma in it."""
+    root = data / "fluent_speech_commands_dataset"
+    for split, intents in INTENT_ROWS.items():
+        paths = [f"wavs/speakers/sp{split}/{split}-{i}.wav" for i in range(len(intents))]
+        for path in paths:
+            put_wav(root / path)
+        rows = [(i, path, f"sp{split}", "Well, do it", *intents[i]) for i, path in enumerate(paths)]
+        write_intents(root, split, rows)
+    return root
+
+
+def voxceleb1(data: Path, listed: str = "veri_test_class.txt", beside: bool = False) -> Path:
+    """Two speakers, one of them under test/: three utterances of train, two of dev, one of test."""
+    root = data / "VoxCeleb1"
+    lines = []
+    for part, speaker in (("dev", "id10001"), ("test", "id10270")):
+        for number, split in enumerate((3, 1, 2) if part == "dev" else (1, 2, 1), start=1):
+            entry = f"{speaker}/AbCdEfGhI-_/{number:05d}.wav"
+            put_wav(root / part / "wav" / entry)
+            lines.append(f"{split} {entry}\n")
+    ((data if beside else root) / listed).write_text("".join(lines))
+    return root
+
+
+def iemocap(data: Path, folder: str = "IEMOCAP_full_release") -> Path:
+    """Five sessions of two dialogs with eight labels each, six of them kept; and what must not be read."""
+    root = data / folder
+    for session in range(1, 6):
+        top = root / f"Session{session}"
+        for dialog in (f"Ses0{session}M_script01_1b", f"Ses0{session}F_impro01"):
+            lines = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n", "\n"]
+            for turn, label in enumerate(EMOTIONS):
+                name = f"{dialog}_{'FM'[turn % 2]}{turn:03d}"
+                put_wav(top / "sentences" / "wav" / dialog / f"{name}.wav")
+                lines.append(f"[{turn}.0000 - {turn + 1}.0000]\t{name}\t{label}\t[2.5000, 2.5000, 2.5000]\n")
+                lines.append("C-E2:\tNeutral;\t()\n")
+            labels = top / "dialog" / "EmoEvaluation"
+            (labels / "Categorical").mkdir(parents=True, exist_ok=True)
+            (labels / f"{dialog}.txt").write_text("".join(lines))
+            (labels / f"._{dialog}.txt").write_bytes(b"\x00\x05\x16\x07[\xff")
+            (labels / "Categorical" / f"{dialog}_e2_cat.txt").write_text("[not a label file]\n")
+            (top / "sentences" / "wav" / dialog / f"._{dialog}_F000.wav").write_bytes(b"\x00\x05\x16\x07")
+    return root
+
+
+def write_folds(root: Path, by_session: dict[str, list[tuple[str, str]]]) -> None:
+    """s3prl's fold files from (path, label) lists of the sessions, in their order."""
+    for session, entries in by_session.items():
+        pool = [entry for other, entries in by_session.items() if other != session for entry in entries]
+        for part, chosen in (("train", pool), ("test", entries)):
+            path = root / "meta_data" / session / f"{part}_meta_data.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            meta = [{"path": audio, "label": label, "speaker": audio[:6]} for audio, label in chosen]
+            path.write_text(json.dumps({"labels": {"neu": 0, "hap": 1, "ang": 2, "sad": 3}, "meta_data": meta}))
+
+
+def write_marker(folder: Path, corpus: str, counts: dict[str, int]) -> None:
+    content = {"corpus": corpus, "version": 1, "seed": 7, "counts": counts, "files": 0, "bytes": 0, "digest": ""}
+    (folder / "MINI.json").write_text(json.dumps(content))

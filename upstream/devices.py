@@ -1,0 +1,41 @@
+"""From the words of the command line to a torch device and a torch dtype."""
+
+import torch
+
+from upstream.errors import UsageError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is the first CUDA device where there is one, else the CPU."""
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if kind != "cuda" or not (index.isdigit() or name == "cuda"):
+        raise UsageError(f"unknown device '{name}'. Known: auto, cpu, cuda, cuda:0, cuda:1, ... Use --device cpu.")
+    if not torch.cuda.is_available():
+        raise UsageError(f"device '{name}' was asked for, but this machine has no CUDA device. Use --device cpu.")
+    if int(index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"device '{name}' was asked for, but there are {torch.cuda.device_count()} CUDA devices, counted from 0. "
+            "Use --device cuda:0 or --device cpu."
+        )
+    return torch.device("cuda", int(index or 0))
+
+
+def pick_dtype(name: str) -> torch.dtype:
+    """`auto` is float32: the precision in which the published figures were made."""
+    if name == "auto":
+        return torch.float32
+    if name not in DTYPES:
+        raise UsageError(f"unknown dtype '{name}'. Known: auto, {', '.join(DTYPES)}.")
+    return DTYPES[name]
+
+
+def only_float32(upstream: str, dtype: torch.dtype) -> None:
+    """For the providers that have one precision."""
+    if dtype != torch.float32:
+        raise UsageError(f"upstream '{upstream}' runs in float32 only, not {str(dtype)[6:]}. Use --dtype float32.")

@@ -1,0 +1,150 @@
+"""A loaded upstream: a provider's model behind one interface, with the contract checked at every call."""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from upstream import registry
+from upstream.contract import Declared, check_call, probe, read_output
+from upstream.devices import pick_device, pick_dtype
+from upstream.errors import BenchmarkError, ContractError, MissingError, ResourceError, UsageError
+from upstream.fingerprint import fingerprint
+from upstream.types import HiddenStates
+
+
+@dataclass
+class Provided:
+    """What a provider hands over: a model, what it says of itself, and all that its features depend on.
+
+    `run` takes a list of waveforms on the device and returns anything `contract.read_output` understands. `facts` is
+    called after the first forward passes, when everything is in memory; its values are hashed into the fingerprint.
+    `source_file` is the user's own file, so that an exception can be traced to its line.
+    """
+
+    run: Callable[[list[Tensor]], object]
+    name: str
+    facts: Callable[[], Mapping[str, object]]
+    hop: int | None = None
+    num_layers: int | None = None
+    dim: int | None = None
+    max_batch: int | None = None
+    source_file: Path | None = None
+
+
+class LoadedUpstream:
+    """Call it with a list of 1-D 16 kHz waveforms; it returns `HiddenStates`.
+
+    `fingerprint` changes with everything that changes the bytes of the features.
+    """
+
+    def __init__(self, provided: Provided, provider: str, device: torch.device, dtype: torch.dtype) -> None:
+        self._provided = provided
+        self.name = provided.name
+        self.max_batch = provided.max_batch
+        self.device = device
+        self.dtype = dtype
+        declared = Declared(provided.hop, provided.num_layers, provided.dim)
+        with torch.no_grad():
+            self.shape = probe(self._who, self._run, declared, device, dtype, batches=self.max_batch != 1)
+        self.hop, self.num_layers, self.dim = self.shape.hop, self.shape.num_layers, self.shape.dim
+        facts = {
+            **provided.facts(),
+            "provider": provider,
+            "name": self.name,
+            "dtype": str(dtype),
+            "device": device.type,
+            "torch": torch.__version__,
+        }
+        self.fingerprint = fingerprint(facts)
+
+    def __repr__(self) -> str:
+        return f"LoadedUpstream({self.name!r}, {self.num_layers} x {self.dim} every {self.hop} samples, {self.device})"
+
+    # no_grad and not inference_mode: heads are trained on what comes out of here.
+    @torch.no_grad()
+    def __call__(self, wavs: list[Tensor]) -> HiddenStates:
+        _check_waveforms(wavs)
+        wavs = [wav.to(self.device, torch.float32) for wav in wavs]
+        size = self.max_batch or len(wavs)
+        return _merged([self._checked(wavs[start : start + size]) for start in range(0, len(wavs), size)])
+
+    @property
+    def _who(self) -> str:
+        return f"upstream '{self.name}'"
+
+    def _checked(self, wavs: list[Tensor]) -> HiddenStates:
+        states = self._run(wavs)
+        states.hop = self.hop
+        check_call(self._who, states, [len(wav) for wav in wavs], self.shape)
+        return states
+
+    def _run(self, wavs: list[Tensor]) -> HiddenStates:
+        try:
+            output = self._provided.run(wavs)
+        except (MemoryError, torch.OutOfMemoryError) as error:
+            longest = max(map(len, wavs))
+            raise ResourceError(
+                f"{self._who} ran out of memory on {len(wavs)} waveforms of up to {longest} samples: {error}. "
+                "Use smaller batches or --device cpu."
+            ) from error
+        except BenchmarkError:
+            raise
+        except Exception as error:
+            if self._provided.source_file is None:
+                raise
+            raise _raised_by_user(self._who, error, self._provided.source_file) from error
+        layers, lengths = read_output(self._who, output, len(wavs))
+        hop = getattr(output, "hop", None)
+        return HiddenStates(layers, lengths, hop if isinstance(hop, int) else 0)
+
+
+def load_upstream(name: str, weights: str | Path | None, device: str, dtype: str) -> LoadedUpstream:
+    """See `upstream.load`."""
+    source = registry.resolve(name)
+    if weights is not None and not Path(weights).expanduser().exists():
+        raise MissingError(f"weights of upstream '{name}' not found: {weights}. Correct --weights.")
+    chosen_device, chosen_dtype = pick_device(device), pick_dtype(dtype)
+    provide = registry.provider(source)
+    provided = provide(source, Path(weights).expanduser() if weights else None, chosen_device, chosen_dtype)
+    return LoadedUpstream(provided, source.provider, chosen_device, chosen_dtype)
+
+
+def user_line(error: BaseException, file: Path) -> str:
+    """Where in the user's file an exception came from: the deepest line of it in the traceback."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}, line {lines[-1].lineno}: {lines[-1].line}" if lines else str(file)
+
+
+def _raised_by_user(who: str, error: Exception, file: Path) -> ContractError:
+    return ContractError(
+        f"{who} breaks the contract, clause 'raises': its code raised {type(error).__name__}: {error} "
+        f"({user_line(error, file)}). Correct the file and run again."
+    )
+
+
+def _check_waveforms(wavs: list[Tensor]) -> None:
+    if not isinstance(wavs, (list, tuple)) or not wavs:
+        raise UsageError("an upstream is called with a list of 1-D float tensors, at least one of them.")
+    for index, wav in enumerate(wavs):
+        if not isinstance(wav, Tensor) or wav.dim() != 1 or not wav.is_floating_point():
+            found = f"{tuple(wav.shape)} {wav.dtype}" if isinstance(wav, Tensor) else type(wav).__name__
+            raise UsageError(
+                f"waveform {index} is {found}; an upstream is called with a list of 1-D float tensors at 16 kHz."
+            )
+
+
+def _merged(parts: list[HiddenStates]) -> HiddenStates:
+    """One batch out of several, padded with zeros to the longest."""
+    if len(parts) == 1:
+        return parts[0]
+    frames = max(part.layers[0].shape[1] for part in parts)
+    layers = [
+        torch.cat([pad(layer, (0, 0, 0, frames - layer.shape[1])) for layer in same])
+        for same in zip(*(part.layers for part in parts), strict=True)
+    ]
+    return HiddenStates(layers, torch.cat([part.lengths for part in parts]), parts[0].hop)
