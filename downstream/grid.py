@@ -6,10 +6,51 @@ handful of batched matrix products on stacked parameters, with no autograd betwe
 """
 
 import math
+from copy import copy
 
 import torch
+from torch.optim.adam import adam
 
 from downstream.heads import MeanLinear
+
+
+class _Stack:
+    """One set of head parameters a point. The vectors share a tensor, each matrix has its own: few and contiguous."""
+
+    def __init__(self, start: dict[str, torch.Tensor], points: int, device: torch.device) -> None:
+        vectors = [tensor for tensor in start.values() if tensor.dim() == 1]
+        self._tensors = {"vectors": torch.cat(vectors)} | {n: t for n, t in start.items() if t.dim() > 1}
+        self._tensors = {n: t.to(device).repeat(points, *[1] * t.dim()) for n, t in self._tensors.items()}
+        self._shapes = {name: tensor.shape for name, tensor in start.items()}
+        self._name()
+
+    def _name(self) -> None:
+        """Views of every parameter by its name in `MeanLinear`, and of each point's own part of the tensors."""
+        sizes = [shape.numel() for shape in self._shapes.values() if len(shape) == 1]
+        vectors = iter(self._tensors["vectors"].split(sizes, dim=1))
+        self.named = {n: next(vectors) if len(shape) == 1 else self._tensors[n] for n, shape in self._shapes.items()}
+        self.points = [list(parts) for parts in zip(*self._tensors.values(), strict=True)]
+
+    def like(self, fill: float | None) -> "_Stack":
+        """Another stack of the same shape: filled, or a copy."""
+        other = copy(self)
+        other._tensors = {n: t.clone() if fill is None else torch.full_like(t, fill) for n, t in self._tensors.items()}
+        other._name()
+        return other
+
+    def of(self, point: int) -> dict[str, torch.Tensor]:
+        return {name: tensor[point] for name, tensor in self.named.items()}
+
+    def copy_point(self, point: int, other: "_Stack") -> None:
+        for mine, theirs in zip(self.points[point], other.points[point], strict=True):
+            mine.copy_(theirs)
+
+    @property
+    def vectors(self) -> torch.Tensor:
+        return self._tensors["vectors"]
+
+    def state(self, prefix: str) -> dict[str, torch.Tensor]:
+        return {f"{prefix}.{name}": tensor for name, tensor in self._tensors.items()}
 
 
 class MeanLinearGrid:
@@ -32,29 +73,9 @@ class MeanLinearGrid:
     ) -> None:
         self.rates, self.slots, self.device, self._clip = list(rates), slots, device, clip
         self._shape = (layers, dim, projector, sum(slots))
-        points = len(rates)
-        start = self._initial(seed)
-        size = sum(tensor.numel() for tensor in start.values())
-        self.parameters = torch.cat([tensor.flatten() for tensor in start.values()]).repeat(points, 1).to(device)
-        self.best = self.parameters.clone()
-        self._gradient = torch.zeros(points, size, device=device)
-        self._first_moment, self._second_moment = torch.zeros_like(self._gradient), torch.zeros_like(self._gradient)
-        self._offsets, self._shapes, position = {}, {}, 0
-        for name, tensor in start.items():
-            self._offsets[name], self._shapes[name] = position, tensor.shape
-            position += tensor.numel()
-        self._now, self._grad = self._views(self.parameters), self._views(self._gradient)
-        self._rows = [row.detach() for row in self.parameters]
-        # one fused update a point: torch's own Adam, its moments laid out so that they can be saved as one tensor
-        self._adam = torch.optim.Adam(
-            [{"params": [row], "lr": r} for row, r in zip(self._rows, rates, strict=True)], fused=True
-        )
-        for i, row in enumerate(self._rows):
-            self._adam.state[row] = {
-                "step": torch.zeros((), device=device),
-                "exp_avg": self._first_moment[i],
-                "exp_avg_sq": self._second_moment[i],
-            }
+        self._now = _Stack(self._initial(seed), len(rates), device)
+        self._best, self._grad, self._first, self._second = (self._now.like(fill) for fill in (None, 0, 0, 0))
+        self._adam_steps = torch.zeros(len(rates), len(self._now.points[0]), device=device)  # Adam counts by tensor
 
     def _initial(self, seed: int) -> dict[str, torch.Tensor]:
         """Torch's default initialisation of the head, from a generator of its own."""
@@ -68,58 +89,90 @@ class MeanLinearGrid:
         first, second = linear(projector, dim), linear(classes, projector)
         return {
             "mix.weights": torch.zeros(layers),
-            "projector.weight": first[0],
             "projector.bias": first[1],
-            "classifier.weight": second[0],
             "classifier.bias": second[1],
-        }
-
-    def _views(self, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {
-            name: flat[:, self._offsets[name] : self._offsets[name] + shape.numel()].view(len(flat), *shape)
-            for name, shape in self._shapes.items()
+            "projector.weight": first[0],
+            "classifier.weight": second[0],
         }
 
     def step(self, means: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """One optimizer step of every point on the same (batch, layers, dim) means; returns each point's loss."""
-        p, g = self._now, self._grad
+        p, g = self._now.named, self._grad.named
         mix = p["mix.weights"].softmax(-1)
         mixed = self._mixed(mix, means)
+        through = self._through_product if self._shape[3] < len(means) else self._through_hidden
+        loss, back, left, right = through(mixed, targets, weights)
+        if mix.shape[1] > 1:  # a single layer has the weight one whatever happens
+            d_mixed = torch.bmm(*back)
+            d_mix = torch.bmm(d_mixed.transpose(0, 1), means.transpose(1, 2)).sum(0)
+            g["mix.weights"].copy_(mix * (d_mix - (mix * d_mix).sum(-1, keepdim=True)))
+        # The projector's gradient left'right is large and its squared norm is sum(left left' * right right'), of two
+        # small matrices: knowing the norm beforehand saves reading and scaling it for the sake of clipping.
+        squares = (torch.bmm(left, left.transpose(1, 2)) * torch.bmm(right, right.transpose(1, 2))).sum((1, 2))
+        rest = [self._grad.vectors, g["classifier.weight"].flatten(1)]
+        norms = (squares.clamp(min=0) + sum(gradient.square().sum(1) for gradient in rest)).sqrt()
+        scale = (self._clip / (norms + 1e-6)).clamp(max=1)[:, None]
+        for gradient in rest:
+            gradient.mul_(scale)
+        torch.bmm((left * scale[:, None]).transpose(1, 2), right, out=g["projector.weight"])
+        for point, norm in enumerate(norms.tolist()):
+            if not math.isnan(norm):  # else this step is skipped, for that point alone
+                self._adam(point)
+        return loss
+
+    def _through_hidden(
+        self, mixed: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """Forward and back as the head is drawn: (batch, projector) activations in the middle.
+
+        Returns the loss, two factors of the derivative by `mixed`, and left and right factors of the projector's
+        gradient; the other gradients but the layers' are written in place.
+        """
+        p, g = self._now.named, self._grad.named
         hidden, logits = self._forward(p, mixed)
         loss, d_logits = self._loss(logits, targets, weights)
         d_hidden = torch.bmm(d_logits, p["classifier.weight"])
-        if mix.shape[1] > 1:  # a single layer has the weight one whatever happens
-            d_mixed = torch.bmm(d_hidden, p["projector.weight"])
-            d_mix = torch.bmm(d_mixed.transpose(0, 1), means.transpose(1, 2)).sum(0)
-            g["mix.weights"].copy_(mix * (d_mix - (mix * d_mix).sum(-1, keepdim=True)))
         torch.sum(d_hidden, dim=1, out=g["projector.bias"])
         torch.sum(d_logits, dim=1, out=g["classifier.bias"])
-        norms = self._gradient_norms(mixed, d_hidden, hidden, d_logits)
-        scale = (self._clip / (norms + 1e-6)).clamp(max=1)
-        for name in ("mix.weights", "projector.bias", "classifier.bias"):
-            g[name].mul_(scale[:, None])
-        torch.bmm(d_hidden.mul_(scale[:, None, None]).transpose(1, 2), mixed, out=g["projector.weight"])
-        torch.bmm(d_logits.mul_(scale[:, None, None]).transpose(1, 2), hidden, out=g["classifier.weight"])
-        for row, gradient, norm in zip(self._rows, self._gradient, norms.tolist(), strict=True):
-            row.grad = None if math.isnan(norm) else gradient  # a NaN norm skips that point's step
-        self._adam.step()
-        return loss
+        torch.bmm(d_logits.transpose(1, 2), hidden, out=g["classifier.weight"])
+        return loss, (d_hidden, p["projector.weight"]), d_hidden, mixed
 
-    def _gradient_norms(
-        self, mixed: torch.Tensor, d_hidden: torch.Tensor, hidden: torch.Tensor, d_logits: torch.Tensor
-    ) -> torch.Tensor:
-        """The L2 norm of each point's whole gradient, before the large matrices of it are formed.
+    def _through_product(
+        self, mixed: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor], torch.Tensor, torch.Tensor]:
+        """The same function, cheaper with fewer classes than utterances: two Linears in a row are one matrix."""
+        p, g = self._now.named, self._grad.named
+        first, second = p["projector.weight"], p["classifier.weight"]
+        product = torch.bmm(second, first)
+        bias = torch.baddbmm(p["classifier.bias"][..., None], second, p["projector.bias"][..., None])
+        logits = torch.baddbmm(bias.transpose(1, 2), mixed, product.transpose(1, 2))
+        loss, d_logits = self._loss(logits, targets, weights)
+        d_bias = d_logits.sum(dim=1)
+        d_product = torch.bmm(d_logits.transpose(1, 2), mixed)
+        g["classifier.bias"].copy_(d_bias)
+        g["projector.bias"].copy_(torch.bmm(d_bias[:, None], second).squeeze(1))
+        outer = d_bias[..., None] * p["projector.bias"][:, None]
+        torch.baddbmm(outer, d_product, first.transpose(1, 2), out=g["classifier.weight"])
+        return loss, (d_logits, product), second, d_product
 
-        A matrix A'B has the squared norm sum(AA' * BB'), and with a batch of a few dozen those products are small: this
-        saves reading and scaling every gradient for the sake of clipping.
-        """
-        squares = sum(
-            (torch.bmm(left, left.transpose(1, 2)) * torch.bmm(right, right.transpose(1, 2))).sum((1, 2)).clamp(min=0)
-            for left, right in ((d_hidden, mixed), (d_logits, hidden))
+    def _adam(self, point: int) -> None:
+        """Torch's own fused Adam on one point's tensors."""
+        adam(
+            self._now.points[point],
+            self._grad.points[point],
+            self._first.points[point],
+            self._second.points[point],
+            [],
+            state_steps=list(self._adam_steps[point]),
+            fused=True,
+            lr=self.rates[point],
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            weight_decay=0,
+            amsgrad=False,
+            maximize=False,
         )
-        for name in ("mix.weights", "projector.bias", "classifier.bias"):
-            squares = squares + self._grad[name].square().sum(-1)
-        return squares.sqrt()
 
     @staticmethod
     def _mixed(mix: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
@@ -149,38 +202,36 @@ class MeanLinearGrid:
     @torch.inference_mode()
     def predict(self, means: torch.Tensor, best: bool = False) -> torch.Tensor:
         """(points, batch, slots) classes, by the parameters of now or by the best kept."""
-        p = self._views(self.best) if best else self._now
+        p = (self._best if best else self._now).named
         _, logits = self._forward(p, self._mixed(p["mix.weights"].softmax(-1), means))
         return torch.stack([block.argmax(-1) for block in logits.split(self.slots, dim=-1)], dim=-1)
 
     def keep(self, point: int) -> None:
         """Remember a point's parameters as its best so far."""
-        self.best[point] = self.parameters[point]
+        self._best.copy_point(point, self._now)
 
     def head(self, point: int) -> MeanLinear:
         """The best head of a point as a plain module."""
         layers, dim, projector, classes = self._shape
         head = MeanLinear(layers, dim, projector, classes)
-        head.load_state_dict({name: view[point].cpu() for name, view in self._views(self.best).items()})
+        head.load_state_dict(self._best.of(point))
         return head
 
     def layer_weights(self, point: int) -> list[float]:
         """The softmax layer weights of a point's best head."""
-        return self._views(self.best)["mix.weights"][point].double().softmax(-1).tolist()
+        return self._best.of(point)["mix.weights"].double().softmax(-1).tolist()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything a continued training needs to end with the same bytes."""
-        return {
-            "parameters": self.parameters,
-            "best": self.best,
-            "first_moment": self._first_moment,
-            "second_moment": self._second_moment,
-            "adam_steps": torch.stack([self._adam.state[row]["step"] for row in self._rows]),
-        }
+        stacks = {"now": self._now, "best": self._best, "first_moment": self._first, "second_moment": self._second}
+        tensors = {"adam_steps": self._adam_steps}
+        for name, stack in stacks.items():
+            tensors |= stack.state(name)
+        return tensors
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         mine = self.state()
+        if mine.keys() != state.keys():
+            raise ValueError(f"it holds {', '.join(sorted(state))}")
         for name, tensor in state.items():
             mine[name].copy_(tensor)
-        for row, count in zip(self._rows, state["adam_steps"], strict=True):
-            self._adam.state[row]["step"].copy_(count)
