@@ -154,7 +154,8 @@ def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Cloc
     ]
     row.layer_weights = np.mean([fold.grid.layer_weights(chosen) for fold in trained], axis=0).tolist()
     row.layer_norms = norms
-    row.features = {name: value for name, value in facts.items() if name not in ("key", "audio")}
+    shape = {"layers": cell.upstream.num_layers, "dim": cell.upstream.dim, "hop": cell.upstream.hop}
+    row.features = shape | {name: value for name, value in facts.items() if name not in ("key", "audio")}
     row.cost = {
         "audio_hours": float(features.samples.sum() / SAMPLE_RATE / 3600),
         "examples": len(features.samples),

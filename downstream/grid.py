@@ -210,6 +210,11 @@ class MeanLinearGrid:
         """Remember a point's parameters as its best so far."""
         self._best.copy_point(point, self._now)
 
+    @property
+    def size(self) -> int:
+        """Parameters of all points together."""
+        return sum(tensor.numel() for tensor in self._now.named.values())
+
     def head(self, point: int) -> MeanLinear:
         """The best head of a point as a plain module."""
         layers, dim, projector, classes = self._shape

@@ -1,0 +1,42 @@
+# make demo   set up, make small corpora, benchmark several upstreams, show the leaderboard
+# make test   set up, check the style, run all tests
+# Another Python: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test clean
+
+demo: .venv/for-demo
+	$(BIN)/python -m benchmark run --mini --task all --cache demo/cache --results demo/results \
+		--upstream fbank fbank_no_cmvn mel_no_cmvn mfcc_no_cmvn examples/my_upstream.py
+	@echo
+	@$(BIN)/python -m benchmark leaderboard --results demo/results --reference none
+	@$(BIN)/python -m benchmark leaderboard --results demo/results --reference none --format md --output demo/leaderboard.md
+	@echo "rows, predictions, training curves and heads: demo/results   small corpora: demo/cache/mini"
+	@echo "beside the published rows: $(BIN)/python -m benchmark leaderboard --results demo/results"
+
+test: .venv/for-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/python -m pytest
+
+.venv/for-demo: .venv/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[mini]'
+	@touch $@
+
+.venv/for-test: .venv/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[dev]'
+	@touch .venv/for-demo $@
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "sslbench needs Python 3.11 or newer, $(PYTHON) is `$(PYTHON) --version 2>&1`." \
+		"Type: make $(MAKECMDGOALS) PYTHON=python3.12 (or wherever a newer one is)"; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+clean:
+	rm -rf .venv demo
