@@ -117,7 +117,7 @@ def fit(
         leave=False,
         disable=not progress_bar or progress.step >= protocol.steps,
     )
-    with bar, _fitting_threads(grid), _asked_to_stop() as stop:
+    with bar, fitting_threads(grid), _asked_to_stop() as stop:
         while progress.step < protocol.steps:
             draw = sampler(progress.step)
             means = features.batch(draw.rows, draw.starts if crop_samples else None).to(grid.device)
@@ -190,7 +190,7 @@ def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
 
 
 @contextmanager
-def _fitting_threads(grid: MeanLinearGrid) -> Iterator[None]:
+def fitting_threads(grid: MeanLinearGrid) -> Iterator[None]:
     """One thread for small grids on the CPU.
 
     Their steps last about a millisecond: a second thread saves a quarter of it on an idle machine, and waiting for it
