@@ -106,6 +106,12 @@ def entries(rows: Iterable[Row], published: str) -> list[Entry]:
     return found
 
 
+def failures(rows: Iterable[Row]) -> list[Row]:
+    """Failed rows, oldest first given, that no later row of the same cell has made up for."""
+    last = {(r.protocol, *r.protocol_changes, r.limit, r.upstream, r.task, r.seed): r for r in rows}
+    return [row for row in last.values() if row.status != DONE]
+
+
 def render(found: list[Entry], form: str, published: str) -> str:
     """The entries as text: `table` for a terminal, `md` for a page, `csv` and `json` for programs."""
     if form == "json":
@@ -144,7 +150,7 @@ def _board(title: str, found: list[Entry], form: str) -> str:
         + [_cell(cells.get((name, source, task, metric))) for task, metric, _ in columns]
         for name, source in models
     ]
-    return f"**{title}**\n\n" + _markdown(head, lines) if form == "md" else f"{title}\n" + _plain(head, lines)
+    return f"**{title}**\n\n" + _markdown(head, lines) if form == "md" else f"{title}\n" + plain_table(head, lines)
 
 
 def _column_order(column: tuple[str, str, str]) -> tuple:
@@ -162,7 +168,8 @@ def _cell(entry: Entry | None) -> str:
     return text + (f" ({len(entry.seeds)} seeds)" if len(entry.seeds) > 1 else "")
 
 
-def _plain(head: list[str], lines: list[list[str]]) -> str:
+def plain_table(head: list[str], lines: list[list[str]]) -> str:
+    """Columns aligned for a terminal."""
     widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
     rule = ["-" * width for width in widths]
     return "\n".join(

@@ -119,10 +119,10 @@ def _run(arguments: argparse.Namespace) -> int:
     outcome = run(options)
     if arguments.json:
         print(json.dumps([asdict(row) for row in outcome.rows], indent=1))
-    cells = len(options.upstream) * len(options.task) * len(options.seed)
+    failed = len(options.upstream) * len(options.task) * len(options.seed) - len(outcome.rows)
     say(
-        f"{cells} cells: {outcome.fresh} computed, {len(outcome.rows) - outcome.fresh} already done, "
-        f"{cells - len(outcome.rows)} failed. See them: python -m benchmark leaderboard --results {options.results}"
+        f"{outcome.fresh} computed, {len(outcome.rows) - outcome.fresh} already done, {failed} failed. "
+        f"See them: python -m benchmark leaderboard --results {options.results}"
     )
     return outcome.exit_code
 
@@ -152,9 +152,10 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(items, indent=1))
         return 0
-    for item in items:
-        name, *rest = item.values()
-        print(f"{name:<24} {'  '.join(str(value) for value in rest if value not in ('', None))}".rstrip())
+    from benchmark.boards import plain_table
+
+    if items:
+        print(plain_table(list(items[0]), [["" if v is None else str(v) for v in item.values()] for item in items]))
     return 0
 
 
@@ -251,8 +252,7 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     rows = read_rows(arguments.results, _warn)
     if not rows:
         _warn(f"no rows under {arguments.results} yet; they are made by: python -m benchmark run --help")
-    failed = [row for row in rows if row.status != "done"]
-    for row in failed:
+    for row in boards.failures(rows):
         _warn(f"failed: {row.upstream} / {row.task} / seed {row.seed}: {row.error['message']}")
     text = boards.render(boards.entries(rows, arguments.reference), arguments.format, arguments.reference)
     if arguments.output:

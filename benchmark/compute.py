@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from benchmark.cells import Cell
 from benchmark.environment import environment
@@ -215,7 +215,7 @@ def _write_curves(cell: Cell, trained: list[_Trained]) -> None:
 def _write_heads(cell: Cell, trained: list[_Trained], chosen: int) -> None:
     for fold in trained:
         with files.atomic(cell.folder / f"head-{fold.fold.name}.safetensors") as temporary:
-            save_file(fold.grid.head(chosen).state_dict(), temporary)
+            temporary.write_bytes(save(fold.grid.head(chosen).state_dict()))
 
 
 def _now() -> str:

@@ -52,23 +52,22 @@ class Row:
 
 def read_row(path: Path) -> Row:
     """A row from its file; a `DataError` says why it cannot be one."""
-    remedy = "Delete its folder and run the cell again, or read it with the version that wrote it."
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as a row: {error}. {remedy}") from error
+        raise DataError(f"{path} cannot be read as a row: {error}.") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} is not a row: it holds a {type(content).__name__}. {remedy}")
+        raise DataError(f"{path} is not a row: it holds a {type(content).__name__}.")
     version = content.get("schema", 0)
     if version != SCHEMA:
         age = "an older" if isinstance(version, int) and version < SCHEMA else "a newer"
-        raise DataError(f"{path} was written by {age} version (row format {version}, this is {SCHEMA}). {remedy}")
+        raise DataError(f"{path} was written by {age} version (row format {version}, this is {SCHEMA}).")
     try:
         row = Row(**content)
         if row.status == DONE:
             float(row.score["value"])
     except (TypeError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is no complete row: {error}. {remedy}") from error
+        raise DataError(f"{path} is no complete row: {error}.") from error
     return row
 
 
@@ -79,7 +78,7 @@ def read_rows(results: Path, say: Callable[[str], None]) -> list[Row]:
         try:
             rows.append(read_row(path))
         except DataError as error:
-            say(f"left out: {error}")
+            say(f"left out: {error} Run its cell again, or delete its folder.")
     return sorted(rows, key=lambda row: row.finished)
 
 

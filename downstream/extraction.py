@@ -88,8 +88,8 @@ def _check_space(request: Request, folder: Path, share: float) -> None:
     need, free = int(request.bytes_estimate() * share), shutil.disk_usage(place).free
     if need > free:
         raise ResourceError(
-            f"the features of {request.upstream.name} on {request.manifest.corpus} need about {need / 1e9:.2f} GB, and "
-            f"{place} has {free / 1e9:.2f} GB free. Free some space, choose another place with --cache DIR, or keep "
+            f"the features of {request.upstream.name} on {request.manifest.corpus} need about {need / 1e6:.1f} MB, and "
+            f"{place} has {free / 1e6:.1f} MB free. Free some space, choose another place with --cache DIR, or keep "
             "nothing with --features live."
         )
 

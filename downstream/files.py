@@ -9,8 +9,6 @@ from pathlib import Path
 
 from upstream.errors import BenchmarkError, ResourceError
 
-os.umask(_UMASK := os.umask(0))  # the only way to learn it
-
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -21,7 +19,6 @@ def atomic(path: Path) -> Iterator[Path]:
         try:
             yield temporary
             with temporary.open("rb") as file:
-                os.fchmod(file.fileno(), 0o666 & ~_UMASK)  # some libraries write for their user alone
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tqdm import tqdm
 
 from downstream.features import Features
@@ -170,7 +170,7 @@ def _best_so_far(grid: MeanLinearGrid, progress: Progress) -> str:
 
 def _save(path: Path, grid: MeanLinearGrid, progress: Progress) -> None:
     with atomic(path) as temporary:
-        save_file(grid.state(), temporary, metadata={"progress": json.dumps(vars(progress))})
+        temporary.write_bytes(save(grid.state(), metadata={"progress": json.dumps(vars(progress))}))
 
 
 def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
