@@ -1,0 +1,91 @@
+"""Runs of a second or two on the small corpora, in this process or in one of their own."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmark import engine
+from benchmark.engine import Outcome
+from benchmark.options import Options
+from benchmark.rows import Row, read_row, without_times
+
+ROOT = Path(__file__).parents[1]
+SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50")
+
+
+@dataclass
+class SmallRuns:
+    """A data folder, and where features and rows of it go."""
+
+    data: Path
+    folder: Path
+    set: tuple[str, ...] = SMALL
+    outcome: Outcome | None = None
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def options(self, *upstream: object, **options: object) -> dict:
+        places = {"data": self.data, "cache": self.cache, "results": self.results, "set": self.set, "progress": False}
+        return places | {"upstream": list(map(str, upstream))} | options
+
+    def run(self, *upstream: object, **options: object) -> Outcome:
+        return engine.run(Options.of(**self.options(*upstream, **options)))
+
+    def arguments(self, command: str, *more: object, to: Path | None = None) -> list[str]:
+        """The same as a command line."""
+        places = ["--data", self.data, "--cache", self.cache, "--results", to or self.results]
+        return [command, *map(str, more), *map(str, places), "--set", *self.set]
+
+    def start(self, *more: object, before: str = "") -> subprocess.Popen:
+        """`run` in a process of its own, after some Python code."""
+        code = f"import sys\n{before}\nfrom benchmark.cli import main\nsys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, *self.arguments("run", *more)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+
+def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
+    """Every path below, with its size and the time of its last change."""
+    paths = (path for folder in folders for path in folder.rglob("*"))
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
+
+
+def contents(results: Path) -> dict[str, object]:
+    """All that two runs of the same cells must agree on to the last byte. What is hidden (a lock, the beginning of a
+    file whose writer was killed) is no result, and a row is compared without its times."""
+    paths = (path for path in sorted(results.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {
+        str(path.relative_to(results)): without_times(read_row(path)) if path.name == "row.json" else path.read_bytes()
+        for path in paths
+    }
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
+    """Until a file of that name is there; an error if the process that should make it has ended."""
+    while not any(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def plain(row: Row) -> dict:
+    """A row as a program that reads its file sees it."""
+    return json.loads(row.as_json())
+
+
+def folder_of(runs: SmallRuns, row: Row) -> Path:
+    return runs.results / row.upstream / row.task / row.id

@@ -1,0 +1,187 @@
+"""The numbers of the protocols, and how they can be changed."""
+
+import dataclasses
+
+import pytest
+
+from downstream import protocols, tasks
+from downstream.protocols import load
+from upstream.errors import MissingError, UsageError
+
+# The published protocol, typed by hand: Adam at 1e-4 and clipping at 1 everywhere. Micro-batch, micro-batches of a
+# step, steps, steps between two looks at dev.
+SUPERB = {
+    "ks": (32, 1, 200_000, 5_000),
+    "ic": (32, 1, 200_000, 5_000),
+    "sid": (8, 4, 200_000, 5_000),
+    "er": (4, 8, 30_000, 1_000),
+}
+GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+
+
+@pytest.fixture
+def own(tmp_path):
+    def write(text, name="mine.yaml"):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+# Numbers
+
+
+def test_superb_is_as_published():
+    protocol = load("superb")
+    assert protocol.name == "superb"
+    assert protocol.grid == GRID
+    assert list(protocol.tasks) == list(SUPERB) == list(tasks.TASKS)
+    for name, numbers in SUPERB.items():
+        task = protocol.task(name)
+        assert (task.batch, task.accumulate, task.steps, task.eval_every) == numbers
+        assert task.batch * task.accumulate == 32
+        assert (task.lr, task.clip, task.projector, task.rates) == (1e-4, 1.0, 256, GRID)
+
+
+def test_what_only_some_tasks_have():
+    tasks = load("superb").tasks
+    assert {name: t.balanced for name, t in tasks.items()} == {"ks": True, "ic": False, "sid": False, "er": False}
+    assert {name: t.drop_last for name, t in tasks.items()} == {"ks": True, "ic": False, "sid": False, "er": False}
+    assert {name: t.gain_db for name, t in tasks.items()} == {"ks": -3.0, "ic": 0.0, "sid": 0.0, "er": 0.0}
+    assert {name: t.crop_seconds for name, t in tasks.items()} == {"ks": None, "ic": None, "sid": 8.0, "er": None}
+
+
+def test_mini_differs_in_its_steps_only():
+    superb, mini = load("superb"), load("mini")
+    assert mini.name == "mini"
+    assert mini.grid == superb.grid
+    for name, task in mini.tasks.items():
+        published = superb.task(name)
+        assert task.steps < published.steps
+        assert dataclasses.replace(task, steps=published.steps, eval_every=published.eval_every) == published
+
+
+def test_every_protocol_that_is_listed_can_be_loaded():
+    assert {"superb", "mini"} <= set(protocols.names())
+    assert [load(name).name for name in protocols.names()] == protocols.names()
+
+
+# --set
+
+
+def test_set_changes_one_task_or_all():
+    protocol = load("superb", ["steps=10", "ks.steps=7", "sid.crop_seconds=null", "ks.balanced=false", "clip=2"])
+    assert {name: task.steps for name, task in protocol.tasks.items()} == {"ks": 7, "ic": 10, "sid": 10, "er": 10}
+    assert protocol.task("sid").crop_seconds is None
+    assert protocol.task("ks").balanced is False
+    assert {task.clip for task in protocol.tasks.values()} == {2.0}
+    assert protocol.changed == ("steps=10", "ks.steps=7", "sid.crop_seconds=null", "ks.balanced=false", "clip=2")
+    assert load("superb").changed == ()
+    assert load("superb", ["lr=1e-3"]).task("ks").lr == 1e-3  # YAML would read this as text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("stepz=5", r"unknown key in --set ks 'stepz'. Did you mean: steps"),
+        ("kz.steps=5", r"unknown task in --set kz.steps=5 'kz'. Did you mean: ks"),
+        ("asr.steps=5", "unknown task"),
+        ("steps", "--set steps: expected KEY=VALUE or TASK.KEY=VALUE, such as ks.steps=1000"),
+        ("steps=", "expected a whole number above 0"),
+        ("steps=0", "--set ks.steps is 0; expected a whole number above 0"),
+        ("steps=-3", "expected a whole number above 0"),
+        ("steps=2.5", "expected a whole number above 0"),
+        ("steps=many", "steps is 'many'; expected a whole number above 0"),
+        ("steps=true", "expected a whole number above 0"),
+        ("steps=null", "expected a whole number above 0"),
+        ("clip=high", "clip is 'high'; expected a number"),
+        ("clip=null", "clip is None; expected a number"),
+        ("clip=.nan", "expected a number"),
+        ("clip=.inf", "expected a number"),
+        ("balanced=1", "balanced is 1; expected true or false"),
+        ("balanced=maybe", "expected true or false"),
+        ("crop_seconds=long", "expected a number or null"),
+        ("batch=[1, 2]", "expected a whole number above 0"),
+    ],
+)
+def test_a_wrong_change_is_told(change, said):
+    with pytest.raises(UsageError, match=said):
+        load("superb", [change])
+
+
+# --lr
+
+
+def test_learning_rates():
+    def rates(*words):
+        return load("superb", lr=words).task("er").rates
+
+    assert rates("grid") == GRID
+    assert rates("default") == (1e-4,)
+    assert rates("0.003") == (0.003,)
+    assert rates("1e-2", "5e-3", "0.01") == (0.01, 0.005)  # none twice, in the order given
+    assert rates("0.5", "grid") == (0.5, *GRID)
+    assert load("superb", ["er.lr=0.02"], ["default"]).task("er").rates == (0.02,)
+
+
+@pytest.mark.parametrize("word", ["0", "-1e-3", "nan", "inf", "gird", ""])
+def test_a_wrong_learning_rate_is_told(word):
+    with pytest.raises(UsageError, match=r"--lr .*: expected learning rates above 0, or 'grid'"):
+        load("superb", lr=[word])
+
+
+# Files of one's own
+
+
+def test_a_file_on_top_of_another_protocol(own):
+    path = own("base: superb\ngrid: [0.5, 1e-3]\ntasks:\n  ks: {steps: 50, eval_every: 10}\n  er:\n")
+    protocol = load(path)
+    assert protocol.name == "mine"
+    assert protocol.grid == (0.5, 0.001)
+    published = load("superb")
+    expected = dataclasses.replace(published.task("ks"), steps=50, eval_every=10, rates=(0.5, 0.001))
+    assert protocol.task("ks") == expected
+    assert protocol.task("er") == dataclasses.replace(published.task("er"), rates=(0.5, 0.001))
+    assert list(protocol.tasks) == list(SUPERB)
+
+
+def test_a_file_of_its_own_with_a_name(own):
+    numbers = "eval_every: 5, batch: 4, accumulate: 1, lr: 0.1, clip: 1, projector: 8, gain_db: 0, crop_seconds: null"
+    numbers += ", balanced: false, drop_last: false"
+    path = own(
+        f"name: tiny\ngrid: [1]\ndefaults: {{{numbers}}}\ntasks:\n  ic: {{steps: 9}}\n",
+        "own.yml",
+    )
+    protocol = load(path, ["batch=3"])
+    assert (protocol.name, protocol.grid, list(protocol.tasks)) == ("tiny", (1.0,), ["ic"])
+    assert (protocol.task("ic").steps, protocol.task("ic").batch, protocol.task("ic").projector) == (9, 3, 8)
+    with pytest.raises(UsageError, match=r"protocol 'tiny' has no task 'ks'\. It has: ic"):
+        protocol.task("ks")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tasks: [", "is not valid YAML"),
+        ("just words", "is not a protocol: expected keys name, base or grid, and tasks"),
+        ("base: superb\n", "is not a protocol"),
+        ("base: superb\ntasks: {}\ncolour: blue\n", "unknown key 'colour'. Known: name, base, grid"),
+        ("base: supper\ntasks: {}\n", "unknown protocol 'supper'. Did you mean: superb"),
+        ("base: superb\ntasks: {ks: {stepz: 4}}\n", r"unknown key in .*mine.yaml: ks 'stepz'. Did you mean: steps"),
+        ("base: superb\ntasks: {ks: {steps: soon}}\n", r"mine.yaml: ks.steps is 'soon'; expected a whole number"),
+        ("base: superb\ngrid: [fast]\ntasks: {}\n", "mine.yaml: grid is 'fast'; expected a number"),
+        ("base: superb\ngrid: []\ntasks: {}\n", "no grid of learning rates"),
+        ("tasks: {}\n", "no grid of learning rates"),
+        ("grid: [1]\ntasks: {ks: {steps: 3}}\n", "ks: eval_every, batch, .* not given"),
+    ],
+)
+def test_a_wrong_file_is_told(own, text, said):
+    with pytest.raises(UsageError, match=said):
+        load(own(text))
+
+
+def test_a_protocol_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match=r"unknown protocol 'suberb'. Did you mean: superb\? A protocol of your own"):
+        load("suberb")
+    with pytest.raises(MissingError, match=r"protocol file not found: .*none.yaml"):
+        load(str(tmp_path / "none.yaml"))

@@ -1,0 +1,152 @@
+"""What is in a row, and that it follows from the files beside it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_runs import folder_of, lines, plain
+
+import upstream
+from benchmark.cells import load_protocol, read_task
+from benchmark.options import Options
+from benchmark.rows import read_row
+from downstream.extraction import pooled
+from downstream.heads import MeanLinear
+
+RATES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
+CELLS = [(name, task) for name in ("fbank", "fbank_no_cmvn") for task in ("ks", "ic", "sid", "er")]
+
+
+@pytest.fixture(params=CELLS, ids="-".join)
+def row(request, done_runs):
+    (found,) = [row for row in done_runs.outcome.rows if (row.upstream, row.task) == request.param]
+    return found
+
+
+def test_every_cell_becomes_a_row(done_runs):
+    outcome = done_runs.outcome
+    assert [(row.upstream, row.task) for row in outcome.rows] == CELLS
+    assert (outcome.fresh, outcome.errors, outcome.exit_code) == (8, [], 0)
+    paths = sorted(str(path.relative_to(done_runs.results)) for path in done_runs.results.rglob("row.json"))
+    assert paths == sorted(f"{row.upstream}/{row.task}/{row.id}/row.json" for row in outcome.rows)
+    assert not list(done_runs.folder.rglob("*.partial"))
+
+
+def test_the_file_is_the_row(done_runs, row):
+    path = folder_of(done_runs, row) / "row.json"
+    assert plain(read_row(path)) == plain(row) == json.loads(path.read_text())
+    assert row.schema == 1
+
+
+def test_a_row_describes_itself(done_runs, row, mini_manifest):
+    assert (row.status, row.error, row.primary, row.seed, row.limit) == ("done", None, "accuracy", 1337, None)
+    assert row.protocol == "superb"
+    assert row.protocol_changes == list(done_runs.set)
+    assert row.settings["projector"] == 32
+    assert row.settings["steps"] == (300 if row.task == "sid" else 40)
+    assert list(row.settings["rates"]) == RATES
+    assert (row.corpus["mini"], row.corpus["complete"]) == (True, True)
+    assert row.corpus["counts"] == mini_manifest(row.corpus["name"]).counts
+    assert row.corpus["counts"].items() >= row.corpus["expected"].items()
+    assert {"upstream", "corpus", "features", "audio"} <= row.fingerprints.keys()
+    assert all(len(bytes.fromhex(value)) == 16 for value in row.fingerprints.values())
+    assert {"torch", "numpy", "python", "processor", "device", "threads"} <= row.environment.keys()
+    assert {"represent", "fit", "score", "total"} <= row.seconds.keys()
+    assert row.seconds["total"] == pytest.approx(sum(v for k, v in row.seconds.items() if k != "total"), abs=0.01)
+    assert row.started <= row.finished
+    assert row.features["mode"] == "pooled"
+    assert (row.features["resampled"], row.features["mixed_down"]) == (0, 0)
+    assert ("feature space" in (row.features["crops"] or "")) == (row.task == "sid")
+    assert row.cost["feature_bytes"] == row.features["bytes"] > 0
+    assert row.cost["optimizer_steps"] == row.settings["steps"] * 7 * (5 if row.task == "er" else 1)
+    assert len(row.layer_norms) == len(row.layer_weights) == 1
+    assert row.layer_norms[0] > 1
+    assert row.layer_weights == [1.0]
+
+
+def test_the_score_has_its_size_and_interval(row, mini_manifest):
+    manifest = mini_manifest(row.corpus["name"])
+    (name,) = row.metrics
+    score = row.metrics[name]
+    assert name == row.primary
+    tested = manifest.counts["test"] if row.task != "er" else sum(manifest.counts.values())
+    assert score["n"] == tested
+    assert (score["unit"], score["direction"], score["resampled"]) == ("%", "higher", "speakers")
+    low, high = score["ci95"]
+    assert 0 <= low <= score["value"] <= high <= 100
+
+
+def test_every_point_of_the_grid_is_in_the_row(row):
+    folds = [f"fold{k}" for k in range(1, 6)] if row.task == "er" else ["all"]
+    assert [(point["fold"], point["lr"]) for point in row.selection] == [(f, lr) for f in folds for lr in RATES]
+    for point in row.selection:
+        assert 0 <= point["dev"] <= 100
+        assert 0 <= point["test"] <= 100
+        assert 0 < point["best_step"] <= row.settings["steps"]
+        assert sum(point["layer_weights"]) == pytest.approx(1)
+
+
+def test_the_rate_is_chosen_on_dev_by_the_mean_of_the_folds(row):
+    """One rate for all folds, the first of equals; its test score, averaged over folds, is the row's."""
+    by_rate = [[p for p in row.selection if p["lr"] == rate] for rate in RATES]
+    dev = [np.mean([point["dev"] for point in points]) for points in by_rate]
+    chosen = int(np.argmax(dev))
+    assert row.selected == {"lr": RATES[chosen], "dev": pytest.approx(dev[chosen])}
+    assert row.score["value"] == pytest.approx(np.mean([point["test"] for point in by_rate[chosen]]))
+
+
+def test_the_score_follows_from_the_predictions(done_runs, row, mini_manifest):
+    predictions = lines(folder_of(done_runs, row) / "predictions.jsonl")
+    examples = {example.id: example for example in mini_manifest(row.corpus["name"]).examples()}
+    assert len({(p["id"], p["fold"]) for p in predictions}) == len(predictions) == row.score["n"]
+    right = {}
+    for p in predictions:
+        assert tuple(p["target"]) == examples[p["id"]].target
+        assert p["group"] == examples[p["id"]].group
+        right.setdefault(p["fold"], []).append(p["predicted"] == p["target"])
+    assert row.score["value"] == pytest.approx(100 * np.mean([np.mean(fold) for fold in right.values()]))
+    if row.task == "er":
+        assert all(examples[p["id"]].audio.startswith(f"Session{p['fold'][-1]}/") for p in predictions)
+
+
+def test_the_curves_hold_every_look_and_the_best_is_the_first_of_the_best(done_runs, row):
+    curves = lines(folder_of(done_runs, row) / "train.jsonl")
+    for point in row.selection:
+        looks = [look for look in curves if look["fold"] == point["fold"]]
+        steps, every = row.settings["steps"], row.settings["eval_every"]
+        assert [look["step"] for look in looks] == list(range(every, steps + 1, every))
+        assert all(look["lr"] == RATES for look in looks)
+        dev = [look["dev"][RATES.index(point["lr"])] for look in looks]
+        assert point["dev"] == max(dev)
+        assert point["best_step"] == looks[dev.index(max(dev))]["step"]
+
+
+def test_the_head_that_was_kept_gives_the_predictions_again(done_runs, row):
+    """Features from the store, the head from its file, as plain modules: nothing of the grid."""
+    options = Options.of(**done_runs.options(row.upstream, task=row.task))
+    reading = read_task(row.task, done_runs.data, load_protocol(options), None)
+    loaded = upstream.load(row.upstream, device="cpu")
+    features = pooled(reading.request(loaded), done_runs.cache, False, pytest.fail)
+    slots = [len(slot) for slot in reading.classes]
+    predicted = {(p["fold"], p["id"]): p["predicted"] for p in lines(folder_of(done_runs, row) / "predictions.jsonl")}
+    for fold in reading.folds:
+        head = MeanLinear(1, loaded.dim, 32, sum(slots))
+        head.load_state_dict(load_file(folder_of(done_runs, row) / f"head-{fold.name}.safetensors"))
+        with torch.no_grad():
+            logits = head.from_means(features.batch(reading.rows(fold.test.examples)))
+        for example, blocks in zip(fold.test.examples, logits, strict=True):
+            words = [slot[b.argmax()] for slot, b in zip(reading.classes, blocks.split(slots), strict=True)]
+            assert words == predicted[fold.name, example.id]
+    features.close()
+
+
+def test_cmvn_leaves_nothing_to_tell_speakers_by(done_runs):
+    """Its time mean is zero for everyone, so one speaker is predicted for all; without it they are told apart."""
+    by_name = {row.upstream: row for row in done_runs.outcome.rows if row.task == "sid"}
+    predicted = {name: lines(folder_of(done_runs, row) / "predictions.jsonl") for name, row in by_name.items()}
+    assert len({p["predicted"][0] for p in predicted["fbank"]}) == 1
+    speakers = len({p["target"][0] for p in predicted["fbank"]})
+    assert by_name["fbank"].score["value"] == pytest.approx(100 / speakers)
+    assert by_name["fbank_no_cmvn"].score["value"] >= 2 * 100 / speakers
