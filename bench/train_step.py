@@ -20,6 +20,7 @@ from downstream.corpora import mini
 from downstream.grid import MeanLinearGrid
 from downstream.heads import MeanLinear
 from downstream.train import fitting_threads
+from upstream.devices import threads
 from upstream.types import HiddenStates
 
 LAYERS, DIM, CLASSES, BATCH, FRAMES = 13, 768, 12, 32, 49
@@ -34,7 +35,7 @@ def pooled_steps(folder: Path, rates: list[float]):
     weights = torch.full((BATCH,), 1 / BATCH)
 
     def steps() -> None:
-        with fitting_threads(grid):
+        with threads(fitting_threads(grid)):
             for _ in range(STEPS):
                 rows = random.integers(0, 2000, BATCH)
                 grid.step(features.batch(rows), torch.from_numpy(rows % CLASSES)[:, None], weights)

@@ -77,6 +77,7 @@ class Cell:
         facts = {
             "upstream": self.upstream.fingerprint,
             "task": self.reading.task.name,
+            "protocol": [self.protocol.name, *self.protocol.changes_of(self.reading.task.name)],
             "settings": asdict(self.reading.protocol),
             "corpus": self.reading.corpus_digest,
             "seed": self.seed,

@@ -13,7 +13,7 @@ from safetensors.torch import save
 
 from benchmark.cells import Cell
 from benchmark.environment import environment
-from benchmark.rows import DONE, FAILED, Row
+from benchmark.rows import DONE, FAILED, Row, read_row
 from downstream import files
 from downstream.extraction import pooled
 from downstream.features import Features, LiveFeatures, norm_rows
@@ -48,6 +48,7 @@ class Clock:
 def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None]) -> Row:
     """Compute a cell, or continue it, and leave its row, predictions, training curve and fitted head in its folder."""
     started = _now()
+    files.remove_partials(cell.folder)
     clock = Clock(cell.folder / "clock.json")
     request = cell.reading.request(cell.upstream)
     with clock("represent"):
@@ -60,7 +61,7 @@ def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None])
     files.write_text(cell.row_path, row.as_json())
     for leftover in (*cell.folder.glob("*.state"), cell.folder / "clock.json"):
         leftover.unlink(missing_ok=True)
-    return row
+    return read_row(cell.row_path)  # what whoever reads the file will see
 
 
 def failed(cell: Cell, error: Exception) -> Row:
@@ -176,7 +177,7 @@ def _blank(cell: Cell, status: str) -> Row:
         upstream=cell.upstream.name,
         task=reading.task.name,
         protocol=cell.protocol.name,
-        protocol_changes=list(cell.protocol.changed),
+        protocol_changes=list(cell.protocol.changes_of(reading.task.name)),
         seed=cell.seed,
         status=status,
         limit=cell.limit,

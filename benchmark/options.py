@@ -53,7 +53,7 @@ class Options:
         return cls(**ready)._checked()
 
     def _checked(self) -> "Options":
-        tasks = tuple(TASKS) if "all" in self.task else tuple(dict.fromkeys(self.task))
+        tasks = tuple(TASKS) if "all" in self.task else _once(self.task)
         for task in tasks:
             if task not in TASKS:
                 raise unknown("task", task, TASKS, "Use --task all for every one.")
@@ -63,8 +63,8 @@ class Options:
             registry.resolve(name)
         if not tasks:
             raise UsageError("no task given. Type: python -m benchmark list tasks")
-        if not self.seed:
-            raise UsageError("no seed given.")
+        if not self.seed or min(self.seed) < 0:
+            raise UsageError("--seed: expected one or more whole numbers from 0 up.")
         if self.features not in FEATURE_MODES:
             raise unknown("features mode", self.features, FEATURE_MODES)
         if self.limit is not None and self.limit < 1:
@@ -75,7 +75,7 @@ class Options:
             raise UsageError("no data given: --data DIR with the corpora, or --mini to make small ones.")
         if self.weights and len(self.upstream) > 1:
             raise UsageError(f"--weights names the weights of one upstream, {len(self.upstream)} were given.")
-        return Options(**{**vars(self), "task": tasks, "upstream": tuple(dict.fromkeys(self.upstream))})
+        return Options(**{**vars(self), "task": tasks, "upstream": _once(self.upstream), "seed": _once(self.seed)})
 
     @property
     def cache_dir(self) -> Path:
@@ -89,3 +89,8 @@ class Options:
     def mode(self) -> str:
         """Utterance means are small and exact: there is nothing to weigh against keeping them."""
         return "pooled" if self.features == "auto" else self.features
+
+
+def _once(values: tuple) -> tuple:
+    """The values in their order, repetitions left out."""
+    return tuple(dict.fromkeys(values))

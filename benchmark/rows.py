@@ -64,11 +64,25 @@ def read_row(path: Path) -> Row:
         raise DataError(f"{path} was written by {age} version (row format {version}, this is {SCHEMA}).")
     try:
         row = Row(**content)
-        if row.status == DONE:
-            float(row.score["value"])
-    except (TypeError, KeyError, ValueError) as error:
-        raise DataError(f"{path} is no complete row: {error}.") from error
+        _check(row)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no complete row: {type(error).__name__}: {error}.") from error
     return row
+
+
+def _check(row: Row) -> None:
+    """What boards and lists rely on."""
+    row.corpus.get("mini")
+    if row.status == FAILED:
+        str(row.error["message"])
+    elif row.status == DONE:
+        for score in (row.score, *row.metrics.values()):
+            float(score["value"])
+            if len([float(end) for end in score["ci95"]]) != 2:
+                raise ValueError(f"an interval has {len(score['ci95'])} ends")
+            str(score["unit"] + score["direction"]), int(score["n"])
+    else:
+        raise ValueError(f"its status is '{row.status}'")
 
 
 def read_rows(results: Path, say: Callable[[str], None]) -> list[Row]:

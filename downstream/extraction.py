@@ -106,7 +106,13 @@ def _write_meta(request: Request, folder: Path) -> None:
         "gain_db": request.gain_db,
         "crop_seconds": request.crop_seconds,
     }
-    files.write_text(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+    lock = files.Lock(folder / "locks" / "meta")
+    lock.acquire(wait=True)
+    try:
+        files.remove_partials(folder, "meta.json")
+        files.write_text(folder / "meta.json", json.dumps(meta, indent=1) + "\n")
+    finally:
+        lock.release()
 
 
 def _make_shards(request: Request, todo: list[tuple[int, Path, range]], folder: Path, progress: bool) -> None:
@@ -123,6 +129,7 @@ def _make_shards(request: Request, todo: list[tuple[int, Path, range]], folder: 
                     held_elsewhere.append((number, path, span))
                     continue
                 try:
+                    files.remove_partials(folder, path.name)
                     if _trouble_of(path, request, span) is not None:
                         store.write_shard(path, _records(request, span, bar))
                     else:

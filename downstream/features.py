@@ -145,7 +145,7 @@ class PooledFeatures:
     def _crop_into(self, out: np.ndarray, row: int, start: int) -> bool:
         request, size = self.request, out.size
         block_samples = request.block_frames * request.upstream.hop
-        length = round(request.crop_samples / block_samples)
+        length = max(1, round(request.crop_samples / block_samples))
         last = int(self.reader.blocks[row]) - length
         if last < 0:  # hardly longer than the crop: the whole utterance is the nearest thing
             return False

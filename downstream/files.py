@@ -25,6 +25,12 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def remove_partials(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left behind of a file. Only for who holds the lock on those that write it."""
+    for partial in folder.glob(f".{name}.*.partial"):
+        partial.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically."""
     with atomic(path) as temporary:
@@ -41,7 +47,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 def _explained(error: OSError, path: Path) -> BenchmarkError:
-    way_out = "Free some space or choose another place with --cache DIR and --results DIR, then run the same command."
+    way_out = "Free some space or choose another place (--cache, --results, --output), then run the same command."
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return ResourceError(f"no space left while writing {path}. {way_out} Finished parts are kept.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

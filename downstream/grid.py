@@ -236,7 +236,7 @@ class MeanLinearGrid:
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
         mine = self.state()
-        if mine.keys() != state.keys():
-            raise ValueError(f"it holds {', '.join(sorted(state))}")
+        if {name: t.shape for name, t in mine.items()} != {name: t.shape for name, t in state.items()}:
+            raise ValueError("it is of a grid of another shape")
         for name, tensor in state.items():
             mine[name].copy_(tensor)

@@ -4,6 +4,7 @@ import json
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from downstream.metrics.accuracy import accuracy
 from downstream.protocols import TaskProtocol
 from downstream.sampling import Sampler
 from downstream.tasks import Fold
+from upstream.devices import threads
 from upstream.errors import DataError
 
 _EVAL_ROWS = 256
@@ -117,7 +119,7 @@ def fit(
         leave=False,
         disable=not progress_bar or progress.step >= protocol.steps,
     )
-    with bar, fitting_threads(grid), _asked_to_stop() as stop:
+    with bar, threads(fitting_threads(grid)), _asked_to_stop() as stop:
         while progress.step < protocol.steps:
             draw = sampler(progress.step)
             means = features.batch(draw.rows, draw.starts if crop_samples else None).to(grid.device)
@@ -170,7 +172,16 @@ def _best_so_far(grid: MeanLinearGrid, progress: Progress) -> str:
 
 def _save(path: Path, grid: MeanLinearGrid, progress: Progress) -> None:
     with atomic(path) as temporary:
-        temporary.write_bytes(save(grid.state(), metadata={"progress": json.dumps(vars(progress))}))
+        state = grid.state()
+        told = json.dumps({"checksum": _checksum(state), **vars(progress)})
+        temporary.write_bytes(save(state, metadata={"progress": told}))
+
+
+def _checksum(state: dict[str, torch.Tensor]) -> int:
+    checksum = 0
+    for name in sorted(state):
+        checksum = zlib.crc32(state[name].cpu().numpy().tobytes(), checksum)
+    return checksum
 
 
 def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
@@ -180,7 +191,10 @@ def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
     try:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-            progress = Progress(**json.loads(file.metadata()["progress"]))
+            told = json.loads(file.metadata()["progress"])
+            if told.pop("checksum") != _checksum(state):
+                raise ValueError("its numbers are damaged")
+            progress = Progress(**told)
         grid.restore(state)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         path.unlink()
@@ -189,20 +203,9 @@ def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
     return progress
 
 
-@contextmanager
-def fitting_threads(grid: MeanLinearGrid) -> Iterator[None]:
-    """One thread for small grids on the CPU.
-
-    Their steps last about a millisecond: a second thread saves a quarter of it on an idle machine, and waiting for it
-    at every product costs several times that as soon as anything else runs.
-    """
-    before = torch.get_num_threads()
-    if grid.device.type == "cpu" and grid.size < _ONE_THREAD_BELOW:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def fitting_threads(grid: MeanLinearGrid) -> int:
+    """How many threads a grid is trained with: a step of a small one is over before a second could help."""
+    return 1 if grid.device.type == "cpu" and grid.size < _ONE_THREAD_BELOW else torch.get_num_threads()
 
 
 @contextmanager

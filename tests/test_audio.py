@@ -198,9 +198,3 @@ def test_a_part_that_is_not_there_after_resampling(tmp_path: Path) -> None:
 def test_reading_audio_does_not_import_torch() -> None:
     code = "import upstream.audio, downstream.corpora.check, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
-
-
-def test_one_sample_rate() -> None:
-    from upstream import frames
-
-    assert frames.SAMPLE_RATE == SAMPLE_RATE

@@ -278,3 +278,24 @@ def test_a_wrong_folder_or_format(show, tmp_path):
     assert code == 2
     assert "Did you mean: csv" in err
     assert show(tmp_path, "--reference", "suberb")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"metrics": {"accuracy": {"value": 1.0}}}, {"status": "failed", "metrics": {}}, {"status": "odd"}, {"corpus": []}],
+)
+def test_a_row_that_lacks_something_is_left_out(changes, tmp_path, capsys):
+    path = tmp_path / "a" / "ks" / "0" / "row.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({**dataclasses.asdict(row()), **changes}))
+    assert main(["leaderboard", "--results", str(tmp_path)]) == 0
+    assert main(["list", "runs", "--results", str(tmp_path)]) == 0
+    assert "left out" in capsys.readouterr().err
+
+
+def test_a_row_of_one_learning_rate_does_not_take_the_place_of_the_grid():
+    rows = [row(), row(protocol_changes=["lr=1e-07"], value=1.0, finished="2031")]
+    assert {entry["value"]: entry["board"] for entry in board(rows)} == {
+        90.0: "superb protocol",
+        1.0: "superb protocol, changed: lr=1e-07",
+    }

@@ -82,6 +82,7 @@ def test_one_cell_in_a_process_of_its_own_is_the_same_row(done_runs, runs):
         (["--upstream", "fbank", "--task", "ks", "--features", "poled"], "Did you mean: pooled"),
         (["--upstream", "fbank", "--task", "ks", "--limit", "0"], "--limit 0: expected a number of examples above 0"),
         (["--upstream", "fbank", "--task", "ks", "--mini"], "leave out --data"),
+        (["--upstream", "fbank", "--task", "ks", "--seed", "-1"], "--seed: expected one or more whole numbers from 0"),
         (["--upstream", "fbank", "--task"], "expected at least one argument"),
         (["--upstream", "fbank", "--task", "ks", "--colour", "blue"], "unrecognized arguments: --colour blue"),
         (["--upstream", "fbank", "mel", "--task", "ks", "--weights", "w"], "--weights names the weights of one"),

@@ -266,3 +266,9 @@ def test_layer_norms_are_taken_of_an_even_sample():
     assert (few[0], few[-1]) == (100, 1099)
     assert np.diff(few).max() <= 4
     assert norm_rows(rows[:7]).tolist() == list(range(100, 107))
+
+
+def test_a_crop_shorter_than_half_a_block_has_a_mean(tmp_path):
+    asked = request(counting(), noise_corpus(tmp_path / "data", 2), croppable=True, crop_seconds=0.05)
+    kept = pooled(asked, tmp_path, False)
+    assert kept.batch(np.array([0]), np.array([1600])).isfinite().all()

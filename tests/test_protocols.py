@@ -75,8 +75,7 @@ def test_set_changes_one_task_or_all():
     assert protocol.task("sid").crop_seconds is None
     assert protocol.task("ks").balanced is False
     assert {task.clip for task in protocol.tasks.values()} == {2.0}
-    assert protocol.changed == ("steps=10", "ks.steps=7", "sid.crop_seconds=null", "ks.balanced=false", "clip=2")
-    assert load("superb").changed == ()
+    assert protocol.changes_of("sid") == ("steps=10", "crop_seconds=null", "clip=2")
     assert load("superb", ["lr=1e-3"]).task("ks").lr == 1e-3  # YAML would read this as text
 
 
@@ -100,8 +99,14 @@ def test_set_changes_one_task_or_all():
         ("clip=.inf", "expected a number"),
         ("balanced=1", "balanced is 1; expected true or false"),
         ("balanced=maybe", "expected true or false"),
-        ("crop_seconds=long", "expected a number or null"),
+        ("crop_seconds=long", "expected a number above 0 or null"),
         ("batch=[1, 2]", "expected a whole number above 0"),
+        ("rates=[0.1]", "unknown key in --set ks 'rates'"),
+        ("lr=-1", "lr is -1.0; expected a number above 0"),
+        ("clip=0", "clip is 0.0; expected a number above 0"),
+        ("crop_seconds=0", "expected a number above 0 or null"),
+        ("crop_seconds=-1", "expected a number above 0 or null"),
+        ("steps=[", "is no number, word or null"),
     ],
 )
 def test_a_wrong_change_is_told(change, said):
@@ -163,15 +168,26 @@ def test_a_file_of_its_own_with_a_name(own):
     ("text", "said"),
     [
         ("tasks: [", "is not valid YAML"),
-        ("just words", "is not a protocol: expected keys name, base or grid, and tasks"),
+        ("just words", "is not a protocol: expected the keys name, base, grid, defaults, tasks"),
         ("base: superb\n", "is not a protocol"),
-        ("base: superb\ntasks: {}\ncolour: blue\n", "unknown key 'colour'. Known: name, base, grid"),
+        ("base: superb\ntasks: {}\ncolour: blue\n", "unknown key in .*mine.yaml 'colour'. Known: base, defaults, grid"),
         ("base: supper\ntasks: {}\n", "unknown protocol 'supper'. Did you mean: superb"),
         ("base: superb\ntasks: {ks: {stepz: 4}}\n", r"unknown key in .*mine.yaml: ks 'stepz'. Did you mean: steps"),
         ("base: superb\ntasks: {ks: {steps: soon}}\n", r"mine.yaml: ks.steps is 'soon'; expected a whole number"),
         ("base: superb\ngrid: [fast]\ntasks: {}\n", "mine.yaml: grid is 'fast'; expected a number"),
-        ("base: superb\ngrid: []\ntasks: {}\n", "no grid of learning rates"),
-        ("tasks: {}\n", "no grid of learning rates"),
+        ("base: superb\ngrid: []\ntasks: {}\n", r"grid is \[\]; expected a list of learning rates"),
+        ("tasks: {}\n", r"grid is \[\]; expected a list of learning rates, here or in its base"),
+        ("base: superb\ndefaults:\ntasks: {ks: {steps: 5}}\n", "defaults is None; expected keys with values"),
+        ("base: superb\ntasks: {ks: 5}\n", "ks is 5; expected keys with values"),
+        ("base: superb\ntasks: {ks: {1: 5}}\n", "unknown key in .*mine.yaml: ks '1'"),
+        ("base: superb\ntasks: {ks: {rates: [5]}}\n", "unknown key in .*mine.yaml: ks 'rates'"),
+        ("base: superb\ngrid: 0.1\ntasks: {}\n", "grid is 0.1; expected a list"),
+        ("base: superb\ngrid:\ntasks: {}\n", "grid is None; expected a list"),
+        ("base: superb\ngrid: [-1, 0]\ntasks: {}\n", "grid is -1.0; expected a number above 0"),
+        ("base: superb\ngrid: '123'\ntasks: {}\n", "grid is '123'; expected a list"),
+        ("base: [superb]\ntasks: {}\n", "base is .*; expected the name or the path of one protocol"),
+        ("base:\ntasks: {}\n", "base is None; expected the name or the path of one protocol"),
+        ("name: superb\nbase: superb\ntasks: {}\n", "the name 'superb' belongs to a built-in protocol"),
         ("grid: [1]\ntasks: {ks: {steps: 3}}\n", "ks: eval_every, batch, .* not given"),
     ],
 )
@@ -185,3 +201,22 @@ def test_a_protocol_that_is_not_there(tmp_path):
         load("suberb")
     with pytest.raises(MissingError, match=r"protocol file not found: .*none.yaml"):
         load(str(tmp_path / "none.yaml"))
+
+
+def test_a_file_that_is_its_own_base(own, tmp_path):
+    with pytest.raises(UsageError, match="is its own base"):
+        load(own(f"base: {tmp_path / 'mine.yaml'}\ntasks: {{}}\n"))
+
+
+def test_a_file_called_like_a_built_in_protocol_needs_a_name(own):
+    text = "base: superb\ntasks: {ks: {steps: 5}}\n"
+    with pytest.raises(UsageError, match=r"the name 'superb' belongs to a built-in protocol\. Give it a `name:`"):
+        load(own(text, "superb.yaml"))
+    assert load(own("name: shorter\n" + text, "superb.yaml")).name == "shorter"
+
+
+def test_what_was_changed_is_told_task_by_task():
+    protocol = load("superb", ["ks.steps=5", "batch=4"], ["1e-3"])
+    assert protocol.changes_of("ks") == ("steps=5", "batch=4", "lr=0.001")
+    assert protocol.changes_of("er") == ("batch=4", "lr=0.001")
+    assert load("superb").changes_of("ks") == ()

@@ -109,6 +109,7 @@ def test_killed_in_the_middle_of_every_write(mini_data, tmp_path):
         kills += 1
         assert kills < 50
     assert kills > 5
+    assert not list(killed.folder.rglob("*.partial"))
     (row,) = killed.results.rglob("row.json")
     assert read_row(row).status == "done"
     assert contents(killed.results) == contents(straight.results)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import threading
 
@@ -293,3 +294,22 @@ def test_class_names_become_numbers():
     assert encode([("off", "hall"), ("on", "none")], classes, "here").tolist() == [[1, 2], [0, 0]]
     with pytest.raises(DataError, match="here: label 'attic' is not among the labels of the training split"):
         encode([("on", "attic")], classes, "here")
+
+
+def test_a_checkpoint_of_another_shape_leaves_no_trace(tmp_path):
+    Training(tmp_path / "a")()
+    small = dataclasses.replace(PROTOCOL, projector=12)
+    expected = Training(tmp_path / "b", protocol=small)()
+    shutil.copy(tmp_path / "a", tmp_path / "c")
+    assert Training(tmp_path / "c", protocol=small)() == expected
+
+
+def test_a_damaged_tensor_in_a_checkpoint_is_noticed(tmp_path, capsys):
+    one = Training(tmp_path / "a")
+    one()
+    content = bytearray((tmp_path / "a").read_bytes())
+    content[-1000] ^= 0x40
+    (tmp_path / "a").write_bytes(content)
+    again = Training(tmp_path / "a")
+    again()
+    assert again.features.asked

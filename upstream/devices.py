@@ -1,5 +1,8 @@
 """From the words of the command line to a torch device and a torch dtype."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from upstream.errors import UsageError
@@ -39,3 +42,18 @@ def only_float32(upstream: str, dtype: torch.dtype) -> None:
     """For the providers that have one precision."""
     if dtype != torch.float32:
         raise UsageError(f"upstream '{upstream}' runs in float32 only, not {str(dtype)[6:]}. Use --dtype float32.")
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Torch on the CPU with so many threads for a while.
+
+    Small products are as fast on one thread, and many times faster when anything else runs on the machine: threads that
+    wait for each other every few microseconds wait for the scheduler instead.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

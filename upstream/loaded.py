@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from upstream import registry
 from upstream.contract import Declared, check_call, probe, read_output
-from upstream.devices import pick_device, pick_dtype
+from upstream.devices import pick_device, pick_dtype, threads
 from upstream.errors import BenchmarkError, ContractError, MissingError, ResourceError, UsageError
 from upstream.fingerprint import fingerprint
 from upstream.types import HiddenStates
@@ -34,6 +34,7 @@ class Provided:
     dim: int | None = None
     max_batch: int | None = None
     source_file: Path | None = None
+    one_thread: bool = False  # its work on the CPU is too small to be shared
 
 
 class LoadedUpstream:
@@ -49,7 +50,8 @@ class LoadedUpstream:
         self.device = device
         self.dtype = dtype
         declared = Declared(provided.hop, provided.num_layers, provided.dim)
-        with torch.no_grad():
+        self._threads = 1 if provided.one_thread else torch.get_num_threads()
+        with torch.no_grad(), threads(self._threads):
             self.shape = probe(self._who, self._run, declared, device, dtype, batches=self.max_batch != 1)
         self.hop, self.num_layers, self.dim = self.shape.hop, self.shape.num_layers, self.shape.dim
         facts = {
@@ -71,7 +73,8 @@ class LoadedUpstream:
         _check_waveforms(wavs)
         wavs = [wav.to(self.device, torch.float32) for wav in wavs]
         size = self.max_batch or len(wavs)
-        return _merged([self._checked(wavs[start : start + size]) for start in range(0, len(wavs), size)])
+        with threads(self._threads):  # its own, whoever calls: the same sums in the same order
+            return _merged([self._checked(wavs[start : start + size]) for start in range(0, len(wavs), size)])
 
     @property
     def _who(self) -> str:

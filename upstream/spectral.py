@@ -92,6 +92,7 @@ def provide(source: Source, weights: Path | None, device: torch.device, dtype: t
         num_layers=source.card.layers,
         dim=source.card.dim,
         facts=lambda: facts,
+        one_thread=True,
     )
 
 
