@@ -19,6 +19,7 @@ from downstream.extraction import pooled
 from downstream.features import Features, LiveFeatures, norm_rows
 from downstream.grid import MeanLinearGrid
 from downstream.metrics.accuracy import accuracy, accuracy_score
+from downstream.sampling import Pool
 from downstream.tasks import Fold
 from downstream.train import Progress, Split, encode, fit, predict
 from upstream.audio import SAMPLE_RATE
@@ -54,7 +55,8 @@ def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None])
     with clock("represent"):
         features = pooled(request, cache, progress, say) if cell.mode == "pooled" else LiveFeatures(request)
     try:
-        trained = [_Trained(cell, fold, features, clock, progress) for fold in cell.reading.folds]
+        curves = _Curves(cell.folder / "train.jsonl")
+        trained = [_Trained(cell, fold, features, clock, curves, progress) for fold in cell.reading.folds]
         row = _record(cell, features, trained, clock, started)
     finally:
         features.close()
@@ -73,10 +75,24 @@ def failed(cell: Cell, error: Exception) -> Row:
     return row
 
 
+class _Curves:
+    """The training curves of a cell, one line a look at dev, on disk while it trains."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: dict[str, list[str]] = {}
+
+    def update(self, fold: str, history: list[dict]) -> None:
+        self._lines[fold] = [json.dumps({"fold": fold, **look}) for look in history]
+        files.write_text(self._path, "\n".join(line for lines in self._lines.values() for line in lines) + "\n")
+
+
 class _Trained:
     """A fold after training: what each grid point predicts for test, and how it got there."""
 
-    def __init__(self, cell: Cell, fold: Fold, features: Features, clock: Clock, progress: bool) -> None:
+    def __init__(
+        self, cell: Cell, fold: Fold, features: Features, clock: Clock, curves: _Curves, progress: bool
+    ) -> None:
         self.cell, self.fold, self.features = cell, fold, features
         numbers = cell.reading.protocol
         self.train, self.dev, self.test = (self._split(pool, name) for pool, name in self._named_pools())
@@ -103,16 +119,18 @@ class _Trained:
                 cell.seed,
                 cell.folder / f"{fold.name}.state",
                 progress,
+                lambda history: curves.update(fold.name, history),
             )
+        curves.update(fold.name, self.progress.history)
         with clock("score"):
             self.predicted = predict(self.grid, features, self.test.rows, best=True)
         target = self.test.targets.numpy()
         self.test_scores = [accuracy(point, target) for point in self.predicted]
 
-    def _named_pools(self) -> list[tuple]:
+    def _named_pools(self) -> list[tuple[Pool, str]]:
         return list(zip(self.fold.pools, ("train", "dev", "test"), strict=True))
 
-    def _split(self, pool: object, name: str) -> Split:
+    def _split(self, pool: Pool, name: str) -> Split:
         reading = self.cell.reading
         where = f"{reading.manifest.root}, {name} of {self.fold.name}"
         if not pool.examples:
@@ -135,7 +153,6 @@ def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Cloc
         test_rows = np.unique(np.concatenate([fold.test.rows for fold in trained]))
         norms = features.layer_norms(norm_rows(test_rows))
     _write_predictions(cell, trained, chosen)
-    _write_curves(cell, trained)
     _write_heads(cell, trained, chosen)
     facts = features.facts()
     row = _blank(cell, DONE)
@@ -206,11 +223,6 @@ def _write_predictions(cell: Cell, trained: list[_Trained], chosen: int) -> None
             line = {"id": example.id, "fold": fold.fold.name, "target": example.target, "predicted": predicted}
             lines.append(json.dumps({**line, "group": example.group}))
     files.write_text(cell.folder / "predictions.jsonl", "\n".join(lines) + "\n")
-
-
-def _write_curves(cell: Cell, trained: list[_Trained]) -> None:
-    lines = [json.dumps({"fold": t.fold.name, **look}) for t in trained for look in t.progress.history]
-    files.write_text(cell.folder / "train.jsonl", "\n".join(lines) + "\n")
 
 
 def _write_heads(cell: Cell, trained: list[_Trained], chosen: int) -> None:

@@ -28,7 +28,8 @@ from upstream.errors import DataError
 
 _EVAL_ROWS = 256
 _ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
-_SAVE_SECONDS = 5.0  # a kill costs at most this and the time between two looks at dev
+_SAVE_SECONDS = 5.0  # between checkpoints, which are taken after a look at dev
+_LONGEST_UNSAVED = 60.0  # unless looks are rarer than this, as they are with live features
 
 
 @dataclass
@@ -87,7 +88,10 @@ def fit(
     progress_bar: bool,
     on_look: Callable[[list[dict]], None] = lambda history: None,
 ) -> Progress:
-    """Train every point of a grid on a fold, from its checkpoint if there is one, and keep each point's best."""
+    """Train every point of a grid on a fold, from its checkpoint if there is one, and keep each point's best.
+
+    `on_look` is told the history so far after each look at dev.
+    """
     sampler = Sampler(
         fold.train,
         train.rows,
@@ -128,17 +132,19 @@ def fit(
             progress.step += 1
             progress.loss_steps += 1
             bar.update()
-            if progress.step % protocol.eval_every == 0 or progress.step == protocol.steps:
+            last = progress.step == protocol.steps
+            look = last or progress.step % protocol.eval_every == 0
+            if look:
                 _look(grid, features, dev, progress, losses)
                 losses.zero_()
                 progress.loss_steps = 0
-                if time.monotonic() - saved > _SAVE_SECONDS or progress.step == protocol.steps:
-                    save()
-                    saved = time.monotonic()
-                on_look(progress.history)
                 bar.set_postfix_str(_best_so_far(grid, progress))
-            if stop.is_set():
+            if last or stop.is_set() or time.monotonic() - saved > (_SAVE_SECONDS if look else _LONGEST_UNSAVED):
                 save()
+                saved = time.monotonic()
+            if look:
+                on_look(progress.history)
+            if stop.is_set():
                 raise Interrupted
     return progress
 
