@@ -16,8 +16,8 @@ def run(upstream: str | Sequence[str], task: str | Sequence[str], **options: obj
     The options are those of the command line, by the same names: `data`, `mini`, `protocol`, `set`, `lr`, `seed`,
     `features`, `weights`, `cache`, `results`, `device`, `dtype`, `limit`. A cell that fails raises its error.
     """
-    from benchmark.engine import run_cells
+    from benchmark.engine import run as run_all
     from benchmark.options import Options
 
-    rows = run_cells(Options.of(upstream=upstream, task=task, **options), raise_errors=True)
+    rows = run_all(Options.of(upstream=upstream, task=task, **options), raise_errors=True).rows
     return rows[0] if len(rows) == 1 else rows

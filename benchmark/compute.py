@@ -93,9 +93,9 @@ class _Trained:
     def __init__(
         self, cell: Cell, fold: Fold, features: Features, clock: Clock, curves: _Curves, progress: bool
     ) -> None:
-        self.cell, self.fold, self.features = cell, fold, features
+        self.cell, self.fold = cell, fold
         numbers = cell.reading.protocol
-        self.train, self.dev, self.test = (self._split(pool, name) for pool, name in self._named_pools())
+        train, dev, self.test = map(self._split, fold.pools, ("train", "dev", "test"))
         self.grid = MeanLinearGrid(
             cell.upstream.num_layers,
             cell.upstream.dim,
@@ -106,16 +106,15 @@ class _Trained:
             cell.seed,
             cell.upstream.device,
         )
-        crop = None if numbers.crop_seconds is None else round(numbers.crop_seconds * SAMPLE_RATE)
         with clock("fit"):
             self.progress: Progress = fit(
                 fold,
                 self.grid,
                 features,
-                self.train,
-                self.dev,
+                train,
+                dev,
                 numbers,
-                crop,
+                features.request.crop_samples,
                 cell.seed,
                 cell.folder / f"{fold.name}.state",
                 progress,
@@ -126,9 +125,6 @@ class _Trained:
             self.predicted = predict(self.grid, features, self.test.rows, best=True)
         target = self.test.targets.numpy()
         self.test_scores = [accuracy(point, target) for point in self.predicted]
-
-    def _named_pools(self) -> list[tuple[Pool, str]]:
-        return list(zip(self.fold.pools, ("train", "dev", "test"), strict=True))
 
     def _split(self, pool: Pool, name: str) -> Split:
         reading = self.cell.reading

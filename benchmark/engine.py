@@ -57,11 +57,6 @@ class Outcome:
         return 0 if not codes else 1 if 1 in codes else max(codes)
 
 
-def run_cells(options: Options, raise_errors: bool = False) -> list[Row]:
-    """Every row of the options: computed, continued or found."""
-    return run(options, raise_errors).rows
-
-
 def run(options: Options, raise_errors: bool = False) -> Outcome:
     """Compute the cells of the options. One that fails does not stop the others, unless errors are to be raised."""
     outcome = Outcome(raise_errors)

@@ -8,7 +8,6 @@ from pathlib import Path
 from upstream.errors import DataError
 
 SCHEMA = 1
-TIMES = ("seconds", "started", "finished")  # what differs between two runs of the same cell
 DONE, FAILED = "done", "failed"
 
 
@@ -94,8 +93,3 @@ def read_rows(results: Path, say: Callable[[str], None]) -> list[Row]:
         except DataError as error:
             say(f"left out: {error} Run its cell again, or delete its folder.")
     return sorted(rows, key=lambda row: row.finished)
-
-
-def without_times(row: Row) -> dict:
-    """What two runs of the same cell on one machine must agree on to the last byte."""
-    return {name: value for name, value in asdict(row).items() if name not in TIMES}

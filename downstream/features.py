@@ -96,6 +96,7 @@ class Features(Protocol):
     """What training and evaluation see of a feature set, kept or not. Rows number the request's examples."""
 
     mode: str
+    request: Request
     samples: np.ndarray  # length of each example at 16 kHz
 
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:

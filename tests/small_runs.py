@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmark import engine
 from benchmark.engine import Outcome
 from benchmark.options import Options
-from benchmark.rows import Row, read_row, without_times
+from benchmark.rows import Row, read_row
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50")
@@ -61,10 +61,14 @@ def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 
+def without_times(row: Row) -> dict[str, object]:
+    return {name: value for name, value in vars(row).items() if name not in ("seconds", "started", "finished")}
+
+
 def contents(results: Path) -> dict[str, object]:
-    """All that two runs of the same cells must agree on to the last byte. What is hidden (a lock, the beginning of a
-    file whose writer was killed) is no result, and a row is compared without its times."""
-    paths = (path for path in sorted(results.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    """All that two runs of the same cells must agree on to the last byte: every file but the locks, rows without their
+    times."""
+    paths = (path for path in sorted(results.rglob("*")) if path.is_file() and path.name != ".lock")
     return {
         str(path.relative_to(results)): without_times(read_row(path)) if path.name == "row.json" else path.read_bytes()
         for path in paths
