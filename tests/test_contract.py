@@ -45,7 +45,10 @@ BROKEN = {
     "lengths that are no numbers": ("lengths = 'abc'", "clause 'lengths'"),
     "fractional lengths": ("lengths = [n - 0.5 for n in lengths]", "clause 'lengths'"),
     "zero lengths": ("lengths = [0 for n in lengths]", "clause 'lengths'"),
-    "one length for everything": ("lengths = [1 for n in lengths]", "clause 'hop'.*no hop explains"),
+    "one length for everything": (
+        "layers, lengths = [layer[:, :1] for layer in layers], [1 for n in lengths]",
+        "clause 'hop'.*no hop explains",
+    ),
     "NaN": ("layers[2][0, 3:5] = float('nan')", "clause 'finite': layer 2 of utterance 0 .* first in frame 3"),
     "infinity in a batch": (
         "if len(wavs) > 1: layers[0][1, 7] = float('inf')",

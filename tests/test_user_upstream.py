@@ -198,3 +198,16 @@ def test_audio_of_the_caller_is_left_alone(write):
     wav = torch.ones(16000)
     model([wav])
     assert wav.all()
+
+
+def test_lengths_short_by_a_factor_do_not_pass_for_a_larger_hop(write):
+    halved = "return layers, [length // 2 for length in lengths]"
+    with pytest.raises(ContractError, match=r"clause 'lengths': 9600 samples alone gave 30 frames, of which only 15"):
+        load(write(variant(halved)))
+
+
+def test_frames_past_the_lengths_are_padding_where_the_hop_is_declared(write):
+    padded = "return [torch.nn.functional.pad(layer, (0, 0, 0, 40)) for layer in layers], lengths"
+    with pytest.raises(ContractError, match=r"if the rest is padding, set `hop` in the class"):
+        load(write(variant(padded)))
+    assert load(write(variant(padded, "Upstream.hop = 320"))).hop == 320

@@ -115,6 +115,8 @@ def probe(
     samples = [len(wav) for wav in wavs]
     alone = [call([wav]) for wav in wavs]
     declared = Declared(declared.hop or alone[0].hop or None, declared.num_layers, declared.dim)
+    if declared.hop is None:
+        _check_nothing_hidden(who, samples, alone)
     shape = Shape(
         _hop(who, samples, [int(states.lengths) for states in alone], declared.hop),
         len(alone[0].layers),
@@ -167,6 +169,16 @@ def _hop(who: str, samples: list[int], frames: list[int], declared: int | None) 
         measured = f"{possible[0]} to {possible[-1]}" if len(possible) > 1 else f"{possible[0]}"
         raise breach(who, "declared", f"`hop` is declared as {declared}, {found}: a hop of {measured}", "Correct `hop`")
     return declared
+
+
+def _check_nothing_hidden(who: str, samples: list[int], alone: list[HiddenStates]) -> None:
+    """Without a declared hop, lengths that are all too short by the same factor would pass for a larger hop."""
+    for count, states in zip(samples, alone, strict=True):
+        frames, length = states.layers[0].shape[1], int(states.lengths)
+        if frames - length > HOP_SLACK:
+            found = f"{count} samples alone gave {frames} frames, of which only {length} are said to be valid"
+            todo = "Correct the lengths; or, if the rest is padding, set `hop` in the class"
+            raise breach(who, "lengths", found, todo)
 
 
 def _check_deterministic(who: str, first: HiddenStates, second: HiddenStates) -> None:
