@@ -20,15 +20,17 @@ from downstream.features import PooledFeatures, Request
 from downstream.types import Example, Manifest
 
 
-def medians(work: dict[str, Callable[[], object]], repeats: int, warm: int = 1) -> dict[str, float]:
+def medians(
+    work: dict[str, Callable[[], object]], repeats: int, warm: int = 1, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median milliseconds of each piece of work, the pieces taking turns so that a slow moment hits all alike."""
     taken = {name: [] for name in work}
     for repeat in range(warm + repeats):
         for name, run in work.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if repeat >= warm:
-                taken[name].append(1000 * (time.perf_counter() - start))
+                taken[name].append(1000 * (clock() - start))
     return {name: statistics.median(values) for name, values in taken.items()}
 
 

@@ -16,6 +16,7 @@ from downstream.protocols import Protocol, TaskProtocol
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
 from upstream.loaded import LoadedUpstream
+from upstream.registry import folder_name
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        return self.results / self.upstream.name / self.reading.task.name / self.id
+        return self.results / folder_name(self.upstream.name) / self.reading.task.name / self.id
 
     @property
     def row_path(self) -> Path:

@@ -123,6 +123,9 @@ def test_errors_with_a_message_of_their_own_pass_through(write):
         load(write(text))(wavs(4000))
     with pytest.raises(ResourceError, match="'mine' ran out of memory on 1 waveforms of up to 4000 samples"):
         load(write(variant("if len(wavs[0]) < 5000: raise MemoryError('full')")))(wavs(4000))
+    allocating = variant("if len(wavs[0]) < 5000: torch.empty(1 << 60)")  # a plain RuntimeError
+    with pytest.raises(ResourceError, match="'mine' ran out of memory on 1 waveforms of up to 4000 samples"):
+        load(write(allocating))(wavs(4000))
 
 
 def test_wrong_calls(write):

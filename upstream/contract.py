@@ -1,10 +1,12 @@
 """What every upstream promises, checked at each call, and measured once when it is loaded.
 
-The clauses, by the names that messages use: `returns`, `layers`, `shape`, `lengths`, `hop`, `finite`, `declared`,
-`deterministic`, `batch`.
+The clauses, by the names that messages use: `raises`, `returns`, `layers`, `shape`, `lengths`, `hop`, `finite`,
+`declared`, `deterministic`, `batch`. `check-upstream` looks further, and has `gradient`, `input`, `dtype` and `device`
+besides.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +46,12 @@ class Declared:
 
 def breach(who: str, clause: str, found: str, todo: str) -> ContractError:
     return ContractError(f"{who} breaks the contract, clause '{clause}': {found}. {todo}.")
+
+
+def clause_of(error: ContractError) -> str | None:
+    """The clause that a message of `breach` names."""
+    named = re.search(r"breaks the contract, clause '(\w+)'", str(error))
+    return named[1] if named else None
 
 
 def read_output(who: str, output: object, batch: int) -> tuple[list[Tensor], Tensor]:
@@ -111,7 +119,7 @@ def probe(
     `call` returns states that passed `read_output`. `batches` is False for an upstream that is only ever sent one
     utterance at a time.
     """
-    wavs = [_made_up(seconds).to(device) for seconds in PROBE_SECONDS]
+    wavs = [made_up(round(seconds * SAMPLE_RATE)).to(device) for seconds in PROBE_SECONDS]
     samples = [len(wav) for wav in wavs]
     alone = [call([wav]) for wav in wavs]
     declared = Declared(declared.hop or alone[0].hop or None, declared.num_layers, declared.dim)
@@ -134,6 +142,28 @@ def probe(
         check_call(who, together, samples, shape)
         _check_batch(who, alone, together, dtype)
     return shape
+
+
+def hop_bounds(frames_of: dict[int, int]) -> tuple[float, float]:
+    """Between which hops frames = floor((samples + offset) / hop) gives all of these frames, at some offset.
+
+    No hop does where the first bound is not below the second. (Each count confines the offset to an interval that
+    depends on the hop; the hop is possible where every two of them meet.)
+    """
+    low, high = 0.0, math.inf
+    counts = sorted(frames_of.items())
+    for place, (samples, frames) in enumerate(counts):
+        for more_samples, more_frames in counts[place + 1 :]:
+            step, grown = more_samples - samples, more_frames - frames
+            low = max(low, step / (grown + 1) if grown > -1 else math.inf)
+            high = min(high, step / (grown - 1) if grown > 1 else math.inf)
+    return low, high
+
+
+def offsets(frames_of: dict[int, int], hop: int) -> range:
+    """Every offset with which frames = floor((samples + offset) / hop) gives all of these frames."""
+    first = max(frames * hop - samples for samples, frames in frames_of.items())
+    return range(first, min((frames + 1) * hop - samples for samples, frames in frames_of.items()))
 
 
 def _read_lengths(who: str, lengths: object, batch: int, layer: Tensor) -> Tensor:
@@ -183,7 +213,7 @@ def _check_nothing_hidden(who: str, samples: list[int], alone: list[HiddenStates
 
 def _check_deterministic(who: str, first: HiddenStates, second: HiddenStates) -> None:
     same = len(first.layers) == len(second.layers) and torch.equal(first.lengths, second.lengths)
-    worst = _worst_difference(first, second, 0) if same else math.inf
+    worst = max(layer_differences(first, second, 0)) if same else math.inf
     if worst:
         found = f"the same waveform twice gave features {worst:.1e} apart (relative)"
         raise breach(who, "deterministic", found, "Call .eval() on the model, and use no dropout and no random numbers")
@@ -196,7 +226,7 @@ def _check_batch(who: str, alone: list[HiddenStates], together: HiddenStates, dt
         if counts[0] != counts[1]:
             found = f"utterance {index} has {counts[0]} frames alone and {counts[1]} in a padded batch"
             raise breach(who, "batch", found, todo)
-        worst = _worst_difference(states, together, index)
+        worst = max(layer_differences(states, together, index))
         if worst > BATCH_TOLERANCE[dtype]:
             found = (
                 f"utterance {index} of a padded batch differs from itself alone by {worst:.1e} (relative); "
@@ -205,17 +235,20 @@ def _check_batch(who: str, alone: list[HiddenStates], together: HiddenStates, dt
             raise breach(who, "batch", found, todo)
 
 
-def _worst_difference(alone: HiddenStates, other: HiddenStates, index: int) -> float:
-    """Largest relative difference over the layers, on the valid frames of one utterance."""
-    length, worst = int(alone.lengths), 0.0
-    for a, b in zip(alone.layers, other.layers, strict=True):
-        a, b = a[0, :length].double(), b[index, :length].double()
-        worst = max(worst, float((a - b).norm() / a.norm().clamp(min=1e-30)))
-    return worst
+def layer_differences(alone: HiddenStates, other: HiddenStates, index: int) -> list[float]:
+    """The relative difference of each layer, on the valid frames of one utterance."""
+    length = int(alone.lengths)
+    pairs = [(a[0, :length], b[index, :length]) for a, b in zip(alone.layers, other.layers, strict=True)]
+    return [relative_difference(a, b) for a, b in pairs]
 
 
-def _made_up(seconds: float) -> Tensor:
-    samples = round(seconds * SAMPLE_RATE)
+def relative_difference(expected: Tensor, found: Tensor) -> float:
+    expected, found = expected.detach().double(), found.detach().double()
+    return float((expected - found).norm() / expected.norm().clamp(min=1e-30))
+
+
+def made_up(samples: int) -> Tensor:
+    """A tone in noise, the same for the same number of samples."""
     noise = torch.randn(samples, generator=torch.Generator().manual_seed(samples))
     tone = torch.sin(torch.arange(samples) * (2 * math.pi * 220 / SAMPLE_RATE))
     return 0.03 * noise + 0.1 * tone

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,8 +12,9 @@ from torch.nn.functional import pad
 
 from upstream import registry
 from upstream.contract import Declared, check_call, probe, read_output
-from upstream.devices import pick_device, pick_dtype, threads
-from upstream.errors import BenchmarkError, ContractError, MissingError, ResourceError, UsageError
+from upstream.cost import Cost, measure, parameters_of
+from upstream.devices import full_float32, pick_device, pick_dtype, threads
+from upstream.errors import BenchmarkError, ContractError, DataError, MissingError, ResourceError, UsageError
 from upstream.fingerprint import fingerprint
 from upstream.types import HiddenStates
 
@@ -35,6 +37,13 @@ class Provided:
     max_batch: int | None = None
     source_file: Path | None = None
     one_thread: bool = False  # its work on the CPU is too small to be shared
+    min_samples: int | None = None  # shorter waveforms are refused before they reach it
+    parameters: Callable[[], int] | None = None  # how many; None: those that a call is seen to use
+    macs: Callable[[int], int] | None = None  # multiply-adds for so many samples; None: counted by watching a call
+    receptive_field: int | None = None  # samples that one frame hears; known where frames can be joined exactly
+    batch_seconds: float = 0.0  # padded seconds that a batch may hold; 0: one utterance at a time is fastest
+    concurrent: bool = False  # calls may run at the same time, each on a thread of its own
+    note: str | None = None  # what whoever reads a row should know of how it hears
 
 
 class LoadedUpstream:
@@ -47,6 +56,11 @@ class LoadedUpstream:
         self._provided = provided
         self.name = provided.name
         self.max_batch = provided.max_batch
+        self.min_samples = provided.min_samples
+        self.receptive_field = provided.receptive_field
+        self.batch_seconds = provided.batch_seconds
+        self.note = provided.note
+        self.concurrent = provided.concurrent and device.type == "cpu"
         self.device = device
         self.dtype = dtype
         declared = Declared(provided.hop, provided.num_layers, provided.dim)
@@ -63,6 +77,7 @@ class LoadedUpstream:
             "torch": torch.__version__,
         }
         self.fingerprint = fingerprint(facts)
+        self._cost: Cost | None = None
 
     def __repr__(self) -> str:
         return f"LoadedUpstream({self.name!r}, {self.num_layers} x {self.dim} every {self.hop} samples, {self.device})"
@@ -71,14 +86,33 @@ class LoadedUpstream:
     @torch.no_grad()
     def __call__(self, wavs: list[Tensor]) -> HiddenStates:
         _check_waveforms(wavs)
+        self._check_long_enough(wavs)
         wavs = [wav.to(self.device, torch.float32) for wav in wavs]
         size = self.max_batch or len(wavs)
-        with threads(self._threads):  # its own, whoever calls: the same sums in the same order
+        # Its own number of threads, whoever calls: the same sums in the same order. Calls side by side share the cores.
+        with threads(min(self._threads, torch.get_num_threads()) if self.concurrent else self._threads):
             return _merged([self._checked(wavs[start : start + size]) for start in range(0, len(wavs), size)])
+
+    def cost(self) -> Cost:
+        """Parameters, arithmetic and time on ten seconds of audio; measured when first asked for."""
+        if self._cost is None:
+            run, parameters = self._provided.run, self._provided.parameters
+            if parameters is None and isinstance(run, torch.nn.Module):
+                parameters = partial(parameters_of, run)
+            self._cost = measure(self, self.device, self._threads, parameters, self._provided.macs)
+        return self._cost
 
     @property
     def _who(self) -> str:
         return f"upstream '{self.name}'"
+
+    def _check_long_enough(self, wavs: list[Tensor]) -> None:
+        for index, wav in enumerate(wavs):
+            if self.min_samples is not None and len(wav) < self.min_samples:
+                raise DataError(
+                    f"waveform {index} of {len(wavs)} has {len(wav)} samples; {self._who} needs at least "
+                    f"{self.min_samples} samples. Remove it, or use an upstream with a shorter window."
+                )
 
     def _checked(self, wavs: list[Tensor]) -> HiddenStates:
         states = self._run(wavs)
@@ -88,16 +122,17 @@ class LoadedUpstream:
 
     def _run(self, wavs: list[Tensor]) -> HiddenStates:
         try:
-            output = self._provided.run(wavs)
-        except (MemoryError, torch.OutOfMemoryError) as error:
-            longest = max(map(len, wavs))
-            raise ResourceError(
-                f"{self._who} ran out of memory on {len(wavs)} waveforms of up to {longest} samples: {error}. "
-                "Use smaller batches or --device cpu."
-            ) from error
+            with full_float32(self.device):
+                output = self._provided.run(wavs)
         except BenchmarkError:
             raise
         except Exception as error:
+            if out_of_memory(error):
+                longest = max(map(len, wavs))
+                raise ResourceError(
+                    f"{self._who} ran out of memory on {len(wavs)} waveforms of up to {longest} samples: {error}. "
+                    "Use smaller batches or --device cpu."
+                ) from error
             if self._provided.source_file is None:
                 raise
             raise _raised_by_user(self._who, error, self._provided.source_file) from error
@@ -121,6 +156,11 @@ def user_line(error: BaseException, file: Path) -> str:
     """Where in the user's file an exception came from: the deepest line of it in the traceback."""
     lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     return f"{file}, line {lines[-1].lineno}: {lines[-1].line}" if lines else str(file)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """On the CPU torch raises a plain RuntimeError."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _raised_by_user(who: str, error: Exception, file: Path) -> ContractError:

@@ -93,6 +93,7 @@ def provide(source: Source, weights: Path | None, device: torch.device, dtype: t
         dim=source.card.dim,
         facts=lambda: facts,
         one_thread=True,
+        concurrent=True,
     )
 
 

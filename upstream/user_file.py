@@ -69,6 +69,7 @@ def provide(source: Source, weights: Path | None, device: torch.device, dtype: t
         num_layers=_declared(entry, "num_layers", int, path),
         dim=_declared(entry, "dim", int, path),
         max_batch=_declared(model, "max_batch", int, path),
+        min_samples=_declared(model, "min_samples", int, path),
         source_file=path,
     )
 
@@ -202,7 +203,7 @@ def _name(name: str, path: Path) -> str:
     """Names become folders and rows of a table, so they are plain, and nobody takes the name of another."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", name):
         wanted = "letters, digits, dots, dashes and underscores"
-    elif name in registry.names():
+    elif name in (*registry.names(), *registry.aliases()):
         wanted = "a name of its own, since that one belongs to a built-in upstream"
     else:
         return name

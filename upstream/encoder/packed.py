@@ -1,0 +1,321 @@
+"""The encoder laid out for the CPU: the arithmetic of `model`, one utterance at a time, twice as fast.
+
+What it costs nothing to know: torch sends float32 products to a library that is slow on many CPUs, and does bias, GELU
+and residual in passes of their own. oneDNN, which is in every torch build for x86, does all of it in one pass over
+weights that were reordered once. It is addressed explicitly here, because the global switch that would do the same
+(`set_float32_matmul_precision`) means lower precision on some machines.
+
+Two more things: the GroupNorm over time after a convolution without bias is folded into that convolution's weights
+(its mean and variance follow from the 10 x 10 covariance of the waveform), and convolutions run over a few seconds at
+a time, which keeps their activations in the cache.
+"""
+
+import ctypes
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from upstream.encoder.model import Attention, ConvBlock, Encoder, Layer, bias_rows
+from upstream.encoder.shape import EncoderShape
+
+_CHUNK_FRAMES = 100  # of output for which the convolutions run at once
+_MOST_SCORES = 1 << 20  # attention scores of one head held at once
+_EXPECTED_FRAMES = 500  # what the weights are laid out for; any other number gives the same result
+_SLOW_BELOW = 128  # frames below which oneDNN has no fast grouped convolution in bfloat16
+
+
+def available() -> bool:
+    """Whether this build of torch has the operations."""
+    names = ("_linear_pointwise", "_convolution_pointwise", "_reorder_linear_weight", "_reorder_convolution_weight")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def keep_freed_memory() -> None:
+    """Buffers of tens of megabytes that come and go stay with the process, instead of being mapped and cleared anew."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # no glibc
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 256 << 20)
+
+
+class PackedEncoder:
+    """Takes the weights out of an `Encoder`, which can be dropped afterwards."""
+
+    def __init__(self, encoder: Encoder, dtype: torch.dtype) -> None:
+        keep_freed_memory()
+        self.shape = shape = encoder.shape
+        self.dtype = dtype
+        self.first = _FirstConvolution(encoder.convolutions[0], shape, dtype)
+        self.convolutions = [_ConvBlock(block, shape, dtype) for block in encoder.convolutions[1:]]
+        self.project_norm = encoder.project_norm
+        self.project = _Linear(encoder.project.weight, encoder.project.bias, dtype)
+        self.positions = [_Position(position, shape, dtype) for position in encoder.positions]
+        self.norm = encoder.norm
+        self.layers = [_Layer(layer, shape, dtype) for layer in encoder.layers]
+        self.relative_bias = encoder.relative_bias
+        self._bias_by_distance = encoder.bias_by_distance
+
+    def __call__(self, wavs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
+        alone = [self._one(wav) for wav in wavs]
+        lengths = torch.tensor([len(states[0]) for states in alone])
+        if len(alone) == 1:
+            return [state[None] for state in alone[0]], lengths
+        return [pad_sequence(same, batch_first=True) for same in zip(*alone, strict=True)], lengths
+
+    def _one(self, wav: Tensor) -> list[Tensor]:
+        if self.shape.normalize:
+            wav = F.layer_norm(wav, wav.shape)
+        x = self._convolved(wav)
+        if self.project_norm is not None:
+            x = self.project_norm(x.float()).to(self.dtype)
+        x = self._positioned(self.project(x))
+        if not self.shape.pre_norm:
+            x = self.norm(x)
+        bias = None if self.relative_bias is None else _Bias(self._bias_by_distance(len(x)), self.dtype)
+        states = [x]
+        for layer in self.layers:
+            x = layer(x, bias)
+            states.append(x)
+        if self.shape.pre_norm:
+            states[-1] = self.norm(x)
+        return states
+
+    def _convolved(self, wav: Tensor) -> Tensor:
+        counts = self.shape.conv_frames(len(wav))
+        first = self.first.for_waveform(wav)
+        chunks = []
+        for start in range(0, counts[-1], _CHUNK_FRAMES):
+            inputs = self._inputs(start, min(start + _CHUNK_FRAMES, counts[-1]), counts)
+            x = first(*_inside(inputs[0], counts[0]))
+            for block, count, wanted in zip(self.convolutions, counts, inputs, strict=False):
+                x = block(_with_zeros(x, wanted, count))
+            chunks.append(x)
+        return chunks[0] if len(chunks) == 1 else torch.cat(chunks)
+
+    def _inputs(self, start: int, stop: int, counts: list[int]) -> list[tuple[int, int]]:
+        """The frames that each convolution after the first reads, for `start` to `stop` of the last one's output.
+
+        They may lie before the first frame or after the last: those are the zeros of a padded convolution.
+        """
+        ranges = []
+        for index in range(len(counts) - 1, 0, -1):
+            kernel, stride, padding = (
+                each[index] for each in (self.shape.conv_kernels, self.shape.conv_strides, self.shape.conv_padding)
+            )
+            ranges.append((start * stride - padding, (stop - 1) * stride - padding + kernel))
+            start, stop = _inside(ranges[-1], counts[index - 1])
+        return ranges[::-1]
+
+    def _positioned(self, x: Tensor) -> Tensor:
+        y = x
+        for position in self.positions:
+            y = position(y)
+        return x.float() + y
+
+
+class _Linear:
+    """A linear layer, with a GELU in the same pass where `gelu` names its kind."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, gelu: str | None = None) -> None:
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), _EXPECTED_FRAMES)
+        self.bias = bias.to(dtype)
+        self.fused = _fused(gelu)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, *self.fused)
+
+
+class _FirstConvolution:
+    """Waveform to 512 channels: a product with every window of the waveform, in float32."""
+
+    def __init__(self, block: ConvBlock, shape: EncoderShape, dtype: torch.dtype) -> None:
+        self.shape, self.dtype, self.norm = shape, dtype, block.norm
+        self.weight, self.bias = block.conv.weight[:, 0].contiguous(), block.conv.bias
+        self.over_time = isinstance(block.norm, torch.nn.GroupNorm)
+        self.kind = _gelu_kind(shape)
+
+    def for_waveform(self, wav: Tensor) -> "_FirstConvolution._Bound":
+        padding = self.shape.conv_padding[0]
+        windows = F.pad(wav, (padding, padding)).unfold(0, self.shape.conv_kernels[0], self.shape.conv_strides[0])
+        weight, bias = self._folded(windows) if self.over_time else (self.weight, self.bias)
+        return self._Bound(self, windows, weight, bias)
+
+    def _folded(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights that give the normalised output: mean and variance of a linear map of the windows, in float64."""
+        windows = windows.double()
+        mean = windows.mean(0)
+        covariance = windows.T @ windows / len(windows) - mean[:, None] * mean
+        weight = self.weight.double()
+        variance = ((weight @ covariance) * weight).sum(1).clamp(min=0)
+        scale = self.norm.weight.double() / (variance + self.norm.eps).sqrt()
+        offset = self.norm.bias.double() - scale * (weight @ mean)
+        return (weight * scale[:, None]).float(), offset.float()
+
+    class _Bound:
+        """The convolution with the weights for one waveform."""
+
+        def __init__(self, owner: "_FirstConvolution", windows: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+            self.owner, self.windows, self.weight, self.bias = owner, windows, weight, bias
+
+        def __call__(self, start: int, stop: int) -> Tensor:
+            owner, windows = self.owner, self.windows[start:stop].contiguous()
+            linear = torch.ops.mkldnn._linear_pointwise
+            if owner.over_time:
+                return linear(windows, self.weight, self.bias, *_fused(owner.kind)).to(owner.dtype)
+            x = linear(windows, self.weight, self.bias, *_fused(None))
+            if owner.norm is not None:
+                x = owner.norm(x)
+            return F.gelu(x.to(owner.dtype), approximate=owner.kind)
+
+
+class _ConvBlock:
+    """A convolution over (frames, channels), without padding of its own."""
+
+    def __init__(self, block: ConvBlock, shape: EncoderShape, dtype: torch.dtype) -> None:
+        self.norm, self.kind, self.stride = block.norm, _gelu_kind(shape), block.conv.stride[0]
+        frames = _CHUNK_FRAMES * 8
+        self.weight, self.bias = _packed_convolution(block.conv, dtype, frames, padding=0, groups=1)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if self.norm is None:
+            return _convolve(x, self.weight, self.bias, 0, self.stride, 1, _fused(self.kind))
+        x = _convolve(x, self.weight, self.bias, 0, self.stride, 1, _fused(None))
+        return F.gelu(_normed(x, self.norm), approximate=self.kind)
+
+
+class _Position:
+    """The positional convolution with its GELU."""
+
+    def __init__(self, position: torch.nn.Conv1d, shape: EncoderShape, dtype: torch.dtype) -> None:
+        self.shape, self.dtype, self.kind = shape, dtype, _gelu_kind(shape)
+        self.weight, self.bias = _packed_convolution(
+            position, dtype, _EXPECTED_FRAMES, shape.position_kernel // 2, shape.position_groups
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        frames = len(x)
+        x = F.pad(x.to(self.dtype), (0, 0, 0, max(0, _SLOW_BELOW - frames)))  # zeros, as beyond any end
+        alone = self.shape.position_depth == 1
+        fused = _fused(self.kind if alone else None)
+        padding, groups = self.shape.position_kernel // 2, self.shape.position_groups
+        x = _convolve(x, self.weight, self.bias, padding, 1, groups, fused)[:frames]
+        return x if alone else F.gelu(F.layer_norm(x.float(), x.shape[-1:]), approximate=self.kind)
+
+
+class _Layer:
+    """One transformer layer."""
+
+    def __init__(self, layer: Layer, shape: EncoderShape, dtype: torch.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
+        self.attention = _Attention(layer.attention, dtype)
+        self.attention_norm, self.output_norm = layer.attention_norm, layer.output_norm
+        self.up = _Linear(layer.up.weight, layer.up.bias, dtype, _gelu_kind(shape))
+        self.down = _Linear(layer.down.weight, layer.down.bias, dtype)
+
+    def __call__(self, x: Tensor, bias: "_Bias | None") -> Tensor:
+        if self.shape.pre_norm:
+            x = x + self.attention(self.attention_norm(x), bias)
+            return x + self.down(self.up(self.output_norm(x).to(self.dtype)))
+        x = self.attention_norm(x + self.attention(x, bias))
+        return self.output_norm(x + self.down(self.up(x.to(self.dtype))))
+
+
+class _Attention:
+    """Attention with one product for query, key and value, and the gates of WavLM where there are any."""
+
+    def __init__(self, attention: Attention, dtype: torch.dtype) -> None:
+        self.heads, self.dtype = attention.heads, dtype
+        parts = (attention.query, attention.key, attention.value)
+        scale = (attention.query.weight.shape[0] // self.heads) ** -0.5
+        weights, biases = [part.weight for part in parts], [part.bias for part in parts]
+        weights[0], biases[0] = weights[0] * scale, biases[0] * scale
+        self.project = _Linear(torch.cat(weights), torch.cat(biases), dtype)
+        self.out = _Linear(attention.out.weight, attention.out.bias, dtype)
+        self.gated = attention if attention.gate is not None else None
+
+    def __call__(self, x: Tensor, bias: "_Bias | None") -> Tensor:
+        frames = len(x)
+        query, key, value = self.project(x.to(self.dtype)).view(frames, 3, self.heads, -1).unbind(1)
+        query, key = query.transpose(0, 1).contiguous(), key.transpose(0, 1).contiguous()
+        value = value.permute(1, 2, 0).contiguous()  # (heads, size, frames): as the weights of a product
+        gates = None if self.gated is None else self.gated.gates(x[None])[0].to(self.dtype)
+        mixed = torch.empty(frames, self.heads, value.shape[1], dtype=self.dtype)
+        rows = max(1, _MOST_SCORES // frames)
+        for start in range(0, frames, rows):
+            part = slice(start, min(start + rows, frames))
+            biases = None if bias is None else bias.rows(part.start, part.stop)
+            # Head by head: each one's scores stay in the cache from the first product to the second.
+            for head in range(self.heads):
+                scores = _product(query[head, part], key[head])
+                if biases is not None:
+                    scores.addcmul_(gates[head, part], biases[head])
+                mixed[part, head] = _product(scores.softmax(-1), value[head])
+        return self.out(mixed.view(frames, -1))
+
+
+class _Bias:
+    """WavLM's position bias by rows of queries; what fits into one block is laid out once for all layers."""
+
+    def __init__(self, by_distance: Tensor, dtype: torch.dtype) -> None:
+        self.by_distance = by_distance.to(dtype)
+        self._last: tuple[tuple[int, int], Tensor] | None = None
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        if self._last is None or self._last[0] != (start, stop):
+            self._last = (start, stop), bias_rows(self.by_distance, start, stop)
+        return self._last[1]
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, None, *_fused(None))
+
+
+def _packed_convolution(
+    conv: torch.nn.Conv1d, dtype: torch.dtype, frames: int, padding: int, groups: int
+) -> tuple[Tensor, Tensor | None]:
+    weight = conv.weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
+    size = [1, weight.shape[1] * groups, 1, frames]
+    weight = torch.ops.mkldnn._reorder_convolution_weight(
+        weight, [0, padding], [1, conv.stride[0]], [1, 1], groups, size
+    )
+    return weight, None if conv.bias is None else conv.bias.to(dtype)
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, stride: int, groups: int, fused: tuple[str, list, str]
+) -> Tensor:
+    """A convolution over (frames, channels), seen by oneDNN as an image of one row with its channels last."""
+    image = x.view(1, 1, *x.shape).permute(0, 3, 1, 2)
+    image = torch.ops.mkldnn._convolution_pointwise(
+        image, weight, bias, [0, padding], [1, stride], [1, 1], groups, *fused
+    )
+    return image.permute(0, 2, 3, 1).reshape(image.shape[3], image.shape[1])
+
+
+def _inside(wanted: tuple[int, int], count: int) -> tuple[int, int]:
+    return max(wanted[0], 0), min(wanted[1], count)
+
+
+def _with_zeros(x: Tensor, wanted: tuple[int, int], count: int) -> Tensor:
+    """Frames before the first and after the last, which a padded convolution sees as zeros."""
+    before, after = max(0, -wanted[0]), max(0, wanted[1] - count)
+    return F.pad(x, (0, 0, before, after)) if before or after else x
+
+
+def _normed(x: Tensor, norm: torch.nn.LayerNorm) -> Tensor:
+    return F.layer_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.bias.to(x.dtype), norm.eps)
+
+
+def _fused(gelu: str | None) -> tuple[str, list, str]:
+    """What oneDNN does to a product before it leaves the registers, in the words of its operations."""
+    return ("none", [], "") if gelu is None else ("gelu", [], gelu)
+
+
+def _gelu_kind(shape: EncoderShape) -> str:
+    return "tanh" if shape.tanh_gelu else "none"
