@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import torch
 from tqdm import tqdm
 
 from downstream import files, store
-from downstream.features import PooledFeatures, Request, hear
-from upstream.audio import AudioNotes
-from upstream.errors import BenchmarkError, ResourceError
+from downstream.features import PooledFeatures, Request
+from downstream.hearing import Clip, Listener, about_pieces, in_pieces
+from downstream.pooling import Pooled
+from upstream import registry
+from upstream.errors import ResourceError
 
 _SHARD_RECORDS = 512  # small enough that a kill costs seconds, large enough that a corpus has few files
 _MOST_SHARDS = 512  # each holds a file descriptor open while reading
@@ -35,13 +38,13 @@ def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[
     if todo:
         _check_space(request, folder, len(todo) / len(spans))
         _write_meta(request, folder)
-        _make_shards(request, [(n, paths[n], spans[n]) for n in todo], folder, progress)
+        _make_shards(request, [(n, paths[n], spans[n]) for n in todo], folder, progress, say)
         for number in todo:
             indexes[number] = store.read_index(paths[number])
     digest = blake2b(digest_size=16)
     for index in indexes:
         digest.update("".join(index.audio).encode())
-    return PooledFeatures(
+    features = PooledFeatures(
         request,
         store.ShardReader(paths, indexes),
         folder,
@@ -49,6 +52,10 @@ def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[
         sum(index.resampled for index in indexes),
         sum(index.mixed_down for index in indexes),
     )
+    long = int(in_pieces(features.samples).sum())
+    if todo and long:
+        say(about_pieces(request.upstream.name, long))
+    return features
 
 
 def bytes_to_write(request: Request, cache: Path) -> int:
@@ -60,7 +67,7 @@ def bytes_to_write(request: Request, cache: Path) -> int:
 
 
 def _folder(request: Request, cache: Path) -> Path:
-    return cache / "features" / request.upstream.name / request.key
+    return cache / "features" / registry.folder_name(request.upstream.name) / request.key
 
 
 def _shard(folder: Path, number: int) -> Path:
@@ -115,8 +122,11 @@ def _write_meta(request: Request, folder: Path) -> None:
         lock.release()
 
 
-def _make_shards(request: Request, todo: list[tuple[int, Path, range]], folder: Path, progress: bool) -> None:
+def _make_shards(
+    request: Request, todo: list[tuple[int, Path, range]], folder: Path, progress: bool, say: Callable[[str], None]
+) -> None:
     """Make shards, each under its own lock, so that several processes share the work and none does it twice."""
+    listener = Listener(request.upstream, request.block_frames, say)
     title = f"{request.upstream.name} hears {request.manifest.corpus}"
     bar = tqdm(total=sum(len(span) for *_, span in todo), desc=title, unit="utt", disable=not progress, leave=False)
     with bar:
@@ -131,7 +141,8 @@ def _make_shards(request: Request, todo: list[tuple[int, Path, range]], folder: 
                 try:
                     files.remove_partials(folder, path.name)
                     if _trouble_of(path, request, span) is not None:
-                        store.write_shard(path, _records(request, span, bar))
+                        with closing(_records(request, listener, span, bar)) as records:
+                            store.write_shard(path, records)
                     else:
                         bar.update(len(span))
                 finally:
@@ -145,37 +156,22 @@ def _trouble_of(path: Path, request: Request, span: range) -> str | None:
     return "missing" if index is None else _trouble(index, request, span)
 
 
-def _records(request: Request, span: Sequence[int], bar: tqdm) -> Iterator[tuple[np.ndarray, dict]]:
-    for row in span:
-        try:
-            yield _record(request, row)
-        except BenchmarkError as error:
-            where = f"{request.upstream.name} on {request.examples[row].id} ({request.examples[row].audio})"
-            raise type(error)(f"{error} [while computing the features of {where}]") from error
-        bar.update()
+def _records(request: Request, listener: Listener, span: range, bar: tqdm) -> Iterator[tuple[np.ndarray, dict]]:
+    def read(row: int) -> Clip:
+        clip = request.clip(row)
+        clip.facts["stamp"] = request.stamps[row]
+        clip.facts["audio"] = blake2b(clip.wave.numpy(), digest_size=8).hexdigest()
+        return clip
+
+    with closing(listener.hear(read, span, request.seconds[span.start : span.stop])) as heard:
+        for clip, kept in heard:
+            yield _record(clip, kept)
+            bar.update()
 
 
-def _record(request: Request, row: int) -> tuple[np.ndarray, dict]:
-    example, notes = request.examples[row], AudioNotes()
-    wave = request.wave(example, notes)
-    hidden, count = hear(request.upstream, wave)
-    total = hidden.sum(dim=1, dtype=torch.float64)
-    values = [hidden.norm(dim=-1).mean(dim=1), (total / count).flatten()]
-    blocks = 0
-    if request.croppable[row] and request.crop_samples is not None and len(wave) > request.crop_samples:
-        blocks = count // request.block_frames
-        layers, _, dim = hidden.shape
-        sums = hidden[:, : blocks * request.block_frames].reshape(layers, blocks, -1, dim).sum(2, dtype=torch.float64)
-        edges = torch.zeros(blocks + 1, layers, dim, dtype=torch.float64)
-        torch.cumsum(sums.transpose(0, 1), dim=0, out=edges[1:])
-        values.append(edges.flatten())
-    facts = {
-        "samples": len(wave),
-        "frames": count,
-        "blocks": blocks,
-        "stamp": request.stamps[row],
-        "audio": blake2b(wave.tobytes(), digest_size=8).hexdigest(),
-        "resampled": notes.resampled,
-        "mixed_down": notes.mixed_down,
-    }
-    return torch.cat([part.float() for part in values]).numpy(), facts
+def _record(clip: Clip, kept: Pooled) -> tuple[np.ndarray, dict]:
+    values, blocks = [kept.norms, kept.mean.flatten()], 0
+    if clip.blocks:
+        values.append(kept.edges.flatten())
+        blocks = len(kept.edges) - 1
+    return torch.cat(values).numpy(), {**clip.facts, "frames": kept.frames, "blocks": blocks}

@@ -6,6 +6,8 @@ edges of blocks of about 0.2 s, and the mean between two edges costs two small r
 """
 
 import json
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -15,18 +17,24 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from downstream import store
+from downstream import hearing, pooling, store
+from downstream.hearing import Clip, Listener, in_pieces, while_computing
+from downstream.pooling import Pooled
 from downstream.types import Example, Manifest
 from upstream import audio, frames
 from upstream.audio import SAMPLE_RATE, AudioNotes, read_audio, read_header
-from upstream.errors import MissingError
+from upstream.errors import DataError, MissingError
 from upstream.fingerprint import paths_digest
 from upstream.loaded import LoadedUpstream
 
 BLOCK_SECONDS = 0.2
 NORM_SAMPLE = 256  # utterances over which the size of each layer's hidden states is averaged
 _HERE = Path(__file__)
-_CODE = (Path(audio.__file__), Path(frames.__file__), Path(store.__file__), _HERE, _HERE.with_name("extraction.py"))
+_CODE = (
+    *(Path(module.__file__) for module in (audio, frames, store, hearing, pooling)),
+    _HERE,
+    _HERE.with_name("extraction.py"),
+)
 
 
 @dataclass
@@ -81,12 +89,42 @@ class Request:
     def wave(self, example: Example, notes: AudioNotes | None = None) -> np.ndarray:
         return read_audio(self.manifest.path(example), example.start, example.stop, self.gain_db, notes)
 
+    def clip(self, row: int, start: int = -1) -> Clip:
+        """An example's audio as an upstream hears it; where `start` is not -1, the crop that starts at that sample."""
+        example, notes = self.examples[row], AudioNotes()
+        who = f"{self.upstream.name} on {example.id} ({example.audio})"
+        with while_computing(who):
+            wave = self.wave(example, notes)
+            if start >= 0:
+                wave = wave[start : start + self.crop_samples]
+            self._refuse_short(example, len(wave))
+        blocks = bool(self.croppable[row]) and self.crop_samples is not None and len(wave) > self.crop_samples
+        facts = {"samples": len(wave), "resampled": notes.resampled, "mixed_down": notes.mixed_down}
+        return Clip(torch.from_numpy(wave), who, blocks, facts)
+
+    def _refuse_short(self, example: Example, samples: int) -> None:
+        least = self.upstream.min_samples
+        if least is not None and samples < least:
+            raise DataError(
+                f"{self.manifest.path(example)}: {samples} samples at {SAMPLE_RATE} Hz are too short for upstream "
+                f"'{self.upstream.name}', which needs {least} for one frame. No silence is added to it: replace the "
+                "file, take it off its corpus's list, or use an upstream with a shorter window."
+            )
+
+    @cached_property
+    def seconds(self) -> list[float]:
+        """About how long each example is; from the size of its file (16-bit mono at 16 kHz) where its end is open."""
+        ends = [
+            size / 2 if example.stop is None else example.stop
+            for example, (size, _) in zip(self.examples, self.stamps, strict=True)
+        ]
+        return [max(0.0, end - e.start) / SAMPLE_RATE for e, end in zip(self.examples, ends, strict=True)]
+
     def bytes_estimate(self) -> int:
         """About how much a pooled store of this takes, from file sizes (16-bit mono at 16 kHz)."""
         values = self.upstream.num_layers * (self.upstream.dim + 1) * len(self.examples)
         if self.crop_seconds is not None:
-            for (size, _), croppable in zip(self.stamps, self.croppable, strict=True):
-                seconds = size / (2 * SAMPLE_RATE)
+            for seconds, croppable in zip(self.seconds, self.croppable, strict=True):
                 if croppable and seconds > self.crop_seconds:
                     values += int(seconds / BLOCK_SECONDS + 1) * self.upstream.num_layers * self.upstream.dim
         return 4 * values
@@ -107,16 +145,6 @@ class Features(Protocol):
 
     def facts(self) -> dict:
         """What a row should say about these features."""
-
-
-def hear(upstream: LoadedUpstream, wave: np.ndarray) -> tuple[torch.Tensor, int]:
-    """All (layers, frames, dim) hidden states of one utterance, and how many frames there are.
-
-    Utterances go through one at a time, which is batch invariance in its simplest form.
-    """
-    states = upstream([torch.from_numpy(wave).to(upstream.device)])
-    count = int(states.lengths[0])
-    return torch.stack([layer[0, :count] for layer in states.layers]).float().cpu(), count
 
 
 @dataclass
@@ -175,6 +203,7 @@ class PooledFeatures:
             "audio": self.audio_digest,
             "resampled": self.resampled,
             "mixed_down": self.mixed_down,
+            "in_pieces": int(in_pieces(self.samples).sum()),
             "crops": crops,
             "bytes": sum(path.stat().st_size for path in self.folder.glob("*.shard")),
         }
@@ -188,35 +217,38 @@ class LiveFeatures:
 
     mode = "live"
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, say: Callable[[str], None] | None = None) -> None:
         self.request = request
         self.samples = np.array([self._count(example) for example in request.examples], dtype=np.int64)
+        self._listener = Listener(request.upstream, say=say)
+        cropped = request.croppable & (request.crop_samples is not None)
+        self._in_pieces = int(in_pieces(self.samples[~cropped]).sum())
+        if say and self._in_pieces:
+            say(hearing.about_pieces(request.upstream.name, self._in_pieces))
 
     def _count(self, example: Example) -> int:
         if example.stop is not None:
             return example.stop - example.start
         return read_header(self.request.manifest.path(example)).samples - example.start
 
+    def _hear(self, rows: np.ndarray, starts: np.ndarray | None = None) -> list[Pooled]:
+        def read(number: int) -> Clip:
+            return self.request.clip(rows[number], -1 if starts is None else int(starts[number]))
+
+        numbers, seconds = range(len(rows)), (self.samples[rows] / SAMPLE_RATE).tolist()
+        with closing(self._listener.hear(read, numbers, seconds)) as heard:
+            return [pooled for _, pooled in heard]
+
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
-        means = []
-        for i, row in enumerate(rows):
-            wave = self.request.wave(self.request.examples[row])
-            if starts is not None and starts[i] >= 0:
-                wave = wave[starts[i] : starts[i] + self.request.crop_samples]
-            hidden, count = hear(self.request.upstream, wave)
-            means.append((hidden.sum(dim=1, dtype=torch.float64) / count).float())
-        return torch.stack(means)
+        return torch.stack([pooled.mean for pooled in self._hear(rows, starts)])
 
     def layer_norms(self, rows: np.ndarray) -> list[float]:
-        norms = []
-        for row in rows:
-            hidden, _ = hear(self.request.upstream, self.request.wave(self.request.examples[row]))
-            norms.append(hidden.norm(dim=-1).mean(dim=1))
-        return torch.stack(norms).double().mean(dim=0).tolist()
+        return torch.stack([pooled.norms for pooled in self._hear(rows)]).double().mean(dim=0).tolist()
 
     def facts(self) -> dict:
         crops = None if self.request.crop_seconds is None else "taken from the waveform, at any sample"
-        return {"mode": self.mode, "key": None, "audio": None, "crops": crops, "bytes": 0}
+        unknown = {"key": None, "audio": None}
+        return {"mode": self.mode, **unknown, "in_pieces": self._in_pieces, "crops": crops, "bytes": 0}
 
     def close(self) -> None:
         """Nothing to close."""

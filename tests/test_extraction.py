@@ -5,6 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -170,12 +171,15 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards(manifest, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SHARD * 81 * 4 + 2000, hard))
     try:
-        with pytest.raises(ResourceError, match=r"no space left while writing .*00002\.shard.*Finished parts are kept"):
+        told = r"no space left while writing .*00002\.shard.*Finished parts are kept"
+        with pytest.raises(ResourceError, match=told) as full:
             make(tried, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(shards(tmp_path)) == ["00000.shard", "00001.shard"]
     assert not list(tmp_path.rglob("*.partial"))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+    assert full.tb is not None  # the threads did not end because the error was forgotten
     again = request(counting(), manifest, croppable=cropped, crop_seconds=0.1)
     assert make(again, tmp_path)[1] == COUNT - 2 * SHARD
 

@@ -10,11 +10,12 @@ from feature_sets import counting, noise_corpus, put_noise, relative, request
 from torch.nn.functional import cross_entropy
 from user_files import GOOD, load, write_file
 
+from downstream import hearing
 from downstream.extraction import pooled
 from downstream.features import LiveFeatures, norm_rows
 from downstream.heads import MeanLinear
 from downstream.types import Example, Manifest
-from upstream.errors import MissingError
+from upstream.errors import DataError, MissingError
 from upstream.types import HiddenStates
 
 
@@ -250,6 +251,69 @@ def test_what_a_row_needs_to_know(tmp_path):
     changed = pooled(request(counting(), manifest), tmp_path, False, print)
     assert changed.facts()["key"] == facts["key"]
     assert changed.facts()["audio"] != facts["audio"]
+
+
+def test_long_utterances_are_heard_in_pieces_and_the_row_says_so(tmp_path, monkeypatch):
+    """Frames of this upstream depend on their own 320 samples only, so that pieces must give those of the whole."""
+    manifest = noise_corpus(tmp_path / "data", 6, crop_of=[1, 4])
+    model = load(write_file(tmp_path, GOOD))
+    marked = np.arange(6) != 1
+    whole, live = both(request(model, manifest, croppable=marked, crop_seconds=0.6), tmp_path)
+    assert whole.facts()["in_pieces"] == live.facts()["in_pieces"] == 0
+    monkeypatch.setattr(hearing, "LONGEST_SECONDS", 1)
+    said, asked = [], request(model, manifest, croppable=marked, crop_seconds=0.6)
+    kept, live = pooled(asked, tmp_path / "pieces", False, said.append), LiveFeatures(asked, said.append)
+    assert kept.facts()["in_pieces"] == 2
+    assert live.facts()["in_pieces"] == 1  # of the other one only crops are heard
+    assert ["2 utterances are longer than 1 s" in said[0], "1 utterance is" in said[1], len(said)] == [True, True, 2]
+    rows = np.arange(6)
+    assert torch.allclose(kept.batch(rows), whole.batch(rows), rtol=1e-5, atol=1e-6)
+    assert torch.equal(kept.batch(rows), live.batch(rows))
+    starts = np.array([12800, 3200])
+    assert torch.allclose(kept.batch(rows[[1, 4]], starts), whole.batch(rows[[1, 4]], starts), rtol=1e-4, atol=1e-5)
+    assert np.allclose(kept.layer_norms(rows), whole.layer_norms(rows), rtol=1e-5)
+    assert kept.reader.frames.tolist() == whole.reader.frames.tolist()
+    pooled(asked, tmp_path / "pieces", False, pytest.fail).close()  # nothing is said of what was kept before
+
+
+def test_batches_are_kept_like_utterances_heard_alone(tmp_path):
+    manifest = noise_corpus(tmp_path / "data", 9, crop_of=[1, 4])
+    alone, together = (
+        request(load(write_file(tmp_path, GOOD)), manifest, croppable=True, crop_seconds=0.6) for _ in range(2)
+    )
+    together.upstream.batch_seconds = 2.5
+    stores = [pooled(asked, tmp_path / str(n), False, pytest.fail) for n, asked in enumerate((alone, together))]
+    rows, starts = crops(stores[0], alone, step=3200)
+    assert len(rows) == 2
+    for asked in (np.arange(9),), (rows, starts):
+        assert torch.allclose(stores[0].batch(*asked), stores[1].batch(*asked), rtol=1e-5, atol=1e-6)
+    assert stores[0].reader.blocks.tolist() == stores[1].reader.blocks.tolist()
+    live = LiveFeatures(together)
+    order = np.array([4, 0, 8, 1, 4])
+    assert torch.allclose(live.batch(order), stores[0].batch(order), rtol=1e-5, atol=1e-6)
+
+
+def test_an_utterance_too_short_for_a_frame_is_named(tmp_path):
+    """Never padded: whoever wants a figure must say what is to become of it."""
+    manifest = noise_corpus(tmp_path / "data", 3)
+    put_noise(tmp_path / "data" / "001.wav", 0.02)
+    asked = request(counting(), manifest)
+    asked.upstream.min_samples = 400
+    expected = r"001\.wav: 320 samples .*too short for upstream 'mel_no_cmvn', which needs 400 .*take it off.* on u1 "
+    with pytest.raises(DataError, match=expected):
+        pooled(asked, tmp_path, False)
+    with pytest.raises(DataError, match=expected):
+        LiveFeatures(asked).batch(np.arange(3))
+    asked.upstream.min_samples = 320
+    assert len(pooled(asked, tmp_path, False).batch(np.arange(3))) == 3
+
+
+def test_the_folder_of_an_upstream_whose_name_is_no_folder_name(tmp_path):
+    manifest, model = noise_corpus(tmp_path / "data", 2), counting()
+    model.name = "hf:org/a model"
+    kept = pooled(request(model, manifest), tmp_path, False)
+    assert kept.folder.parent.parent == tmp_path / "features"
+    assert len(kept.batch(np.arange(2))) == 2
 
 
 def test_a_missing_file_is_named(tmp_path):

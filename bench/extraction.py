@@ -1,0 +1,98 @@
+"""Pooled features of an hour of 15 s files: peak memory, speed, and how long the model waits for its audio.
+
+    python bench/extraction.py [UPSTREAM]
+
+UPSTREAM is `random:wavlm_base` unless another is named. Besides the hour of 16 kHz files: ten minutes of 44.1 kHz
+stereo, which have to be decoded and resampled, and half an hour in one file, which is heard in pieces. Each has a
+process of its own. Its peak holds the interpreter, torch and the model; what these came to is printed too. For Linux.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from common import report
+
+import upstream
+from downstream import hearing
+from downstream.extraction import pooled
+from downstream.features import Request
+from downstream.types import Example, Manifest
+
+# files, seconds of each, rate, channels, suffix
+CASES = {
+    "an hour of 15 s": (240, 15, 16000, 1, "wav"),
+    "ten minutes of 15 s, 44.1 kHz stereo": (40, 15, 44100, 2, "flac"),
+    "half an hour in one file": (1, 1800, 16000, 1, "wav"),
+}
+
+
+def make_files(folder: Path, count: int, seconds: int, rate: int, channels: int, suffix: str) -> None:
+    random = np.random.default_rng(0)
+    for number in range(count):
+        wave = random.standard_normal((seconds * rate, channels), dtype=np.float32) * 0.05
+        soundfile.write(folder / f"{number:03d}.{suffix}", wave, rate, subtype="PCM_16")
+
+
+def peak() -> float:
+    """Megabytes. What `resource` says starts at the peak of the parent process."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+
+def measure(name: str, folder: Path) -> dict[str, float]:
+    model = upstream.load(name)
+    examples = [Example(path.stem, path.name, ("any",)) for path in sorted(folder.iterdir())]
+    manifest = Manifest("noise", folder, {"train": examples}, {"train": len(examples)})
+    request = Request(model, manifest, examples, np.zeros(len(examples), dtype=bool))
+    waited, plain = 0.0, hearing.read_ahead
+
+    def timed(*arguments: object) -> Iterator:
+        nonlocal waited
+        ahead = plain(*arguments)
+        while True:
+            start = time.perf_counter()
+            clip = next(ahead, None)
+            waited += time.perf_counter() - start
+            if clip is None:
+                return
+            yield clip
+
+    hearing.read_ahead = timed
+    loaded = peak()
+    with tempfile.TemporaryDirectory() as cache:
+        start = time.perf_counter()
+        features = pooled(request, Path(cache), progress=False)
+        seconds = time.perf_counter() - start
+    return {
+        "peak MB": peak(),
+        "peak MB before the first file": loaded,
+        "seconds": seconds,
+        "audio seconds per second": float(features.samples.sum() / 16000 / seconds),
+        "waited for audio (%)": 100 * waited / seconds,
+    }
+
+
+def main() -> None:
+    if len(sys.argv) == 3:  # the measuring process: a fresh one, so that its peak is its own
+        print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))
+        return
+    name, figures = sys.argv[1] if len(sys.argv) == 2 else "random:wavlm_base", {}
+    for case, shape in CASES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            make_files(Path(folder), *shape)
+            command = [sys.executable, __file__, name, folder]
+            result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        for what, value in json.loads(result.splitlines()[-1]).items():
+            figures[f"{case}: {what}"] = value
+    report(f"Extraction of pooled features, {name}", figures)
+
+
+if __name__ == "__main__":
+    main()
