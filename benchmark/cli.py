@@ -76,6 +76,14 @@ def _parser() -> argparse.ArgumentParser:
     board.add_argument("--output", type=Path, metavar="FILE", help="write there, not to the terminal")
     board.set_defaults(command=_leaderboard)
 
+    upstream = commands.add_parser("check-upstream", help="does a model keep the contract, how exact and fast is it")
+    upstream.add_argument("name", metavar="NAME|FILE.py", help="a name from `list upstreams`, or path/to/mine.py")
+    upstream.add_argument("--weights", type=Path, metavar="PATH", help="weights of the upstream, where it takes any")
+    upstream.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda[:N]")
+    upstream.add_argument("--dtype", default="auto", metavar="DTYPE", help="auto, float32, bfloat16 or float16")
+    upstream.add_argument("--json", action="store_true", help="print JSON")
+    upstream.set_defaults(command=_check_upstream)
+
     doctor = commands.add_parser("doctor", help="versions, devices, what works and what does not")
     doctor.add_argument("--cache", type=Path, metavar="DIR")
     doctor.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
@@ -156,13 +164,42 @@ def _list(arguments: argparse.Namespace) -> int:
 
     if items:
         print(plain_table(list(items[0]), [["" if v is None else str(v) for v in item.values()] for item in items]))
+    if arguments.what == "upstreams":
+        print(f"\n{_about_upstreams()}")
     return 0
 
 
-def _list_upstreams(_: argparse.Namespace) -> list[dict]:
+def _list_upstreams(arguments: argparse.Namespace) -> list[dict]:
     from upstream import registry
 
-    return [asdict(registry.card(name)) for name in registry.names()]
+    cards = [registry.card(name) for name in registry.names()]
+    if arguments.json:
+        return [asdict(card) for card in cards]
+    return [
+        {
+            "name": card.name,
+            "provider": card.provider,
+            "params": f"{card.params / 1e6:.2f}M" if card.params else None,
+            "states": f"{card.layers} x {card.dim}",
+            "hop": card.hop,
+            "pretrained on, or what it is": _pretraining(card.corpus, card.hours) or card.summary,
+            "licence": card.licence,
+        }
+        for card in cards
+    ]
+
+
+def _pretraining(corpus: str | None, hours: int | None) -> str:
+    if hours is None:
+        return corpus or ""
+    return f"{corpus}, {hours} h" if hours < 10_000 else f"{corpus}, {hours // 1000}k h"
+
+
+def _about_upstreams() -> str:
+    from upstream import registry
+
+    short = ", ".join(f"{alias} ({name})" for alias, name in registry.aliases().items())
+    return f"Short names: {short}.\n{registry.OTHER_NAMES} All that is known of each: --json"
 
 
 def _list_tasks(_: argparse.Namespace) -> list[dict]:
@@ -192,10 +229,11 @@ def _list_protocols(_: argparse.Namespace) -> list[dict]:
 
 def _list_runs(arguments: argparse.Namespace) -> list[dict]:
     from benchmark.rows import DONE, read_rows
+    from upstream.registry import folder_name
 
     return [
         {
-            "name": f"{row.upstream}/{row.task}/{row.id}",
+            "name": f"{folder_name(row.upstream)}/{row.task}/{row.id}",
             "status": row.status,
             "protocol": row.protocol,
             "seed": row.seed,
@@ -263,6 +301,14 @@ def _leaderboard(arguments: argparse.Namespace) -> int:
     else:
         print(text)
     return 0
+
+
+def _check_upstream(arguments: argparse.Namespace) -> int:
+    from benchmark.check_report import report
+    from upstream.check import check
+
+    findings = check(arguments.name, arguments.weights, arguments.device, arguments.dtype)
+    return report(arguments.name, arguments.weights, findings, arguments.json)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

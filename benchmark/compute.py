@@ -148,6 +148,8 @@ def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Cloc
         )
         test_rows = np.unique(np.concatenate([fold.test.rows for fold in trained]))
         norms = features.layer_norms(norm_rows(test_rows))
+    with clock("cost"):
+        upstream_cost = cell.upstream.cost()
     _write_predictions(cell, trained, chosen)
     _write_heads(cell, trained, chosen)
     facts = features.facts()
@@ -168,14 +170,16 @@ def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Cloc
     ]
     row.layer_weights = np.mean([fold.grid.layer_weights(chosen) for fold in trained], axis=0).tolist()
     row.layer_norms = norms
-    shape = {"layers": cell.upstream.num_layers, "dim": cell.upstream.dim, "hop": cell.upstream.hop}
-    row.features = shape | {name: value for name, value in facts.items() if name not in ("key", "audio")}
+    upstream = cell.upstream
+    heard = {"layers": upstream.num_layers, "dim": upstream.dim, "hop": upstream.hop, "note": upstream.note}
+    row.features = heard | {name: value for name, value in facts.items() if name not in ("key", "audio")}
     row.cost = {
         "audio_hours": float(features.samples.sum() / SAMPLE_RATE / 3600),
         "examples": len(features.samples),
         "feature_bytes": facts["bytes"],
         "head_parameters": sum(p.numel() for p in trained[0].grid.head(chosen).parameters()),
         "optimizer_steps": len(trained) * cell.reading.protocol.steps * len(rates),
+        "upstream": asdict(upstream_cost),
     }
     row.fingerprints |= {"features": facts["key"], "audio": facts["audio"]}
     row.seconds = {**clock.seconds, "total": round(sum(clock.seconds.values()), 3)}

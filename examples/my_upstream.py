@@ -1,26 +1,26 @@
-"""A model of one's own, as --upstream examples/my_upstream.py: three layers of random filters over the waveform.
-
-A real one would load its weights in `__init__`; `weights` is what --weights gives, if anything.
-"""
+"""A model of one's own, as --upstream examples/my_upstream.py: random filters, until --weights brings trained ones."""
 
 import torch
+from torch.nn import Conv1d, ModuleList
+from torch.nn.utils.rnn import pad_sequence
 
 
-class Upstream:
-    max_batch = 1  # one utterance at a time: nothing to mask, and features that never depend on a batch
+class Upstream(torch.nn.Module):
+    min_samples = 400  # for one frame; what is shorter is refused
 
-    def __init__(self, weights: str | None = None) -> None:
-        random = torch.Generator().manual_seed(0)
-        self.filters = [
-            torch.randn(64, inputs, width, generator=random) / (inputs * width) ** 0.5
-            for inputs, width in ((1, 400), (64, 3), (64, 3))
-        ]
+    def __init__(self, weights: str | None = None) -> None:  # --weights PATH arrives here
+        super().__init__()
+        torch.manual_seed(0)  # without weights: random filters, the same ones every time
+        self.convolutions = ModuleList([Conv1d(1, 64, 400, stride=160), Conv1d(64, 64, 3, padding=1)])
+        if weights:
+            self.load_state_dict(torch.load(weights, weights_only=True))
 
-    def __call__(self, wavs: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[int]]:
-        x = wavs[0].view(1, 1, -1)
+    def forward(self, wavs: list[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
+        x = pad_sequence(wavs, batch_first=True)[:, None]
+        lengths = torch.tensor([(len(wav) - 400) // 160 + 1 for wav in wavs], device=x.device)
         layers = []
-        for number, filters in enumerate(self.filters):
-            x = torch.nn.functional.conv1d(x, filters, stride=1 if number else 160, padding=1 if number else 0)
-            x = (x.abs() + 1e-5).log()
+        for convolution in self.convolutions:
+            x = (convolution(x).abs() + 0.03).log()
+            x = x * (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None]  # nothing in the padding
             layers.append(x.transpose(1, 2))  # (batch, frames, dim)
-        return layers, [x.shape[2]]
+        return layers, lengths

@@ -62,7 +62,11 @@ def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
 
 
 def without_times(row: Row) -> dict[str, object]:
-    return {name: value for name, value in vars(row).items() if name not in ("seconds", "started", "finished")}
+    kept = {name: value for name, value in vars(row).items() if name not in ("seconds", "started", "finished")}
+    if row.cost:
+        upstream = {name: value for name, value in row.cost["upstream"].items() if name != "real_time_factor"}
+        kept["cost"] = row.cost | {"upstream": upstream}
+    return kept
 
 
 def contents(results: Path) -> dict[str, object]:

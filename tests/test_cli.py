@@ -86,7 +86,7 @@ def test_one_cell_in_a_process_of_its_own_is_the_same_row(done_runs, runs):
         (["--upstream", "fbank", "--task"], "expected at least one argument"),
         (["--upstream", "fbank", "--task", "ks", "--colour", "blue"], "unrecognized arguments: --colour blue"),
         (["--upstream", "fbank", "mel", "--task", "ks", "--weights", "w"], "--weights names the weights of one"),
-        (["--upstream", "hf:org/name", "--task", "ks"], "this version has no provider 'hf'"),
+        (["--upstream", "zz:org/name", "--task", "ks"], "unknown prefix 'zz'"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_changes_nothing(words, said, say, tmp_path):

@@ -1,5 +1,6 @@
 """Cells and what becomes of them: done once, the same everywhere, and a row even when they fail."""
 
+import json
 import shutil
 
 import numpy as np
@@ -197,3 +198,22 @@ def test_extract_makes_what_run_reads(runs, capsys):
     assert len(before) > 2
     assert runs.run("mfcc_no_cmvn", task="ic").exit_code == 0
     assert snapshot(runs.cache) == before
+
+
+def test_a_transformer_of_any_size_goes_from_its_name_to_a_row(mini_data, tmp_path):
+    config = tmp_path / "config.json"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 12, "num_attention_heads": 2, "intermediate_size": 48}
+    config.write_text(json.dumps({"model_type": "wavlm", "conv_dim": [16] * 7, **sizes}))
+    runs = SmallRuns(mini_data, tmp_path)
+    outcome = runs.run(f"random:{config}", task="ks")
+    assert outcome.exit_code == 0
+    (row,) = outcome.rows
+    assert row.upstream == f"random:{tmp_path.name}/config"
+    assert len(row.layer_weights) == len(row.layer_norms) == 13
+    assert sum(row.layer_weights) == pytest.approx(1)
+    assert (row.features["layers"], row.features["dim"], row.features["hop"]) == (13, 32, 320)
+    cost = row.cost["upstream"]
+    assert cost["parameters"] > 1e5 and cost["macs_per_second"] > 1e6 and cost["real_time_factor"] > 0
+    (path,) = runs.results.glob("*/ks/*/row.json")
+    assert ":" not in str(path) and read_row(path).upstream == row.upstream
+    assert runs.run(f"random:{config}", task="ks").fresh == 0

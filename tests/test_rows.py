@@ -16,6 +16,8 @@ from downstream.extraction import pooled
 from downstream.heads import MeanLinear
 
 RATES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
+# 998 frames in 10 s, each a real transform of 512 points (2.5 n log2 n operations) and 257 bins into 80 filters.
+FBANK_MACS = round(998 * (2.5 * 512 * 9 / 2 + 257 * 80) / 10)
 CELLS = [(name, task) for name in ("fbank", "fbank_no_cmvn") for task in ("ks", "ic", "sid", "er")]
 
 
@@ -54,7 +56,7 @@ def test_a_row_describes_itself(done_runs, row, mini_manifest):
     assert {"upstream", "corpus", "features", "audio"} <= row.fingerprints.keys()
     assert all(len(bytes.fromhex(value)) == 16 for value in row.fingerprints.values())
     assert {"torch", "numpy", "python", "processor", "device", "threads"} <= row.environment.keys()
-    assert {"represent", "fit", "score", "total"} <= row.seconds.keys()
+    assert {"cost", "represent", "fit", "score", "total"} <= row.seconds.keys()
     assert row.seconds["total"] == pytest.approx(sum(v for k, v in row.seconds.items() if k != "total"), abs=0.01)
     assert row.started <= row.finished
     assert row.features["mode"] == "pooled"
@@ -62,9 +64,19 @@ def test_a_row_describes_itself(done_runs, row, mini_manifest):
     assert ("feature space" in (row.features["crops"] or "")) == (row.task == "sid")
     assert row.cost["feature_bytes"] == row.features["bytes"] > 0
     assert row.cost["optimizer_steps"] == row.settings["steps"] * 7 * (5 if row.task == "er" else 1)
+    of_upstream = row.cost["upstream"]
+    assert (of_upstream["parameters"], of_upstream["device"], of_upstream["threads"]) == (0, "cpu", 1)
+    assert of_upstream["macs_per_second"] == FBANK_MACS
+    assert 0 < of_upstream["real_time_factor"] < 10
     assert len(row.layer_norms) == len(row.layer_weights) == 1
     assert row.layer_norms[0] > 1
     assert row.layer_weights == [1.0]
+
+
+def test_an_upstream_is_measured_once_for_all_tasks(done_runs):
+    for name in ("fbank", "fbank_no_cmvn"):
+        costs = [row.cost["upstream"] for row in done_runs.outcome.rows if row.upstream == name]
+        assert costs == costs[:1] * 4
 
 
 def test_the_score_has_its_size_and_interval(row, mini_manifest):

@@ -1,6 +1,8 @@
 """User files for tests: a good one, and variants of it."""
 
+import re
 import textwrap
+from pathlib import Path
 
 import torch
 
@@ -35,8 +37,14 @@ def load(path, **options):
     return upstream.load(str(path), device="cpu", **options)
 
 
-def variant(change, *extra):
-    """The good class with its __call__ wrapped: `change` sees wavs, layers, lengths and may rebind the last two."""
+def readme_example():
+    """The model that the README shows; unlike the good class it is a module, and has words for what is too short."""
+    text = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
+    return re.search(r"### Your model\n.*?```python\n(.*?)```", text, re.DOTALL)[1]
+
+
+def variant(change, *extra, base=GOOD):
+    """A class with its __call__ wrapped: `change` sees wavs, layers, lengths and may rebind the last two."""
     lines = [
         *extra,
         "_good = Upstream.__call__",
@@ -46,7 +54,7 @@ def variant(change, *extra):
         "    return layers, lengths",
         "Upstream.__call__ = _changed",
     ]
-    return textwrap.dedent(GOOD) + "\n".join(lines) + "\n"
+    return textwrap.dedent(base) + "\n".join(lines) + "\n"
 
 
 def wavs(*samples):
