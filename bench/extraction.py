@@ -1,4 +1,4 @@
-"""Pooled features of an hour of 15 s files: peak memory, speed, and how long the model waits for its audio.
+"""Pooled features of an hour of 15 s files: peak memory, speed, and how long the model has nothing to hear.
 
     python bench/extraction.py [UPSTREAM]
 
@@ -12,18 +12,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 from common import report
 
 import upstream
-from downstream import hearing
 from downstream.extraction import pooled
 from downstream.features import Request
 from downstream.types import Example, Manifest
+from upstream.loaded import LoadedUpstream
+from upstream.types import HiddenStates
 
 # files, seconds of each, rate, channels, suffix
 CASES = {
@@ -40,6 +41,22 @@ def make_files(folder: Path, count: int, seconds: int, rate: int, channels: int,
         soundfile.write(folder / f"{number:03d}.{suffix}", wave, rate, subtype="PCM_16")
 
 
+class Timed:
+    """A loaded upstream that notes how long each of its calls took."""
+
+    def __init__(self, inner: LoadedUpstream) -> None:
+        self._inner, self.seconds = inner, []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def __call__(self, wavs: list[torch.Tensor]) -> HiddenStates:
+        start = time.perf_counter()
+        states = self._inner(wavs)
+        self.seconds.append(time.perf_counter() - start)
+        return states
+
+
 def peak() -> float:
     """Megabytes. What `resource` says starts at the peak of the parent process."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
@@ -47,24 +64,11 @@ def peak() -> float:
 
 
 def measure(name: str, folder: Path) -> dict[str, float]:
-    model = upstream.load(name)
+    model = Timed(upstream.load(name))
+    side_by_side = torch.get_num_threads() if model.concurrent else 1
     examples = [Example(path.stem, path.name, ("any",)) for path in sorted(folder.iterdir())]
     manifest = Manifest("noise", folder, {"train": examples}, {"train": len(examples)})
     request = Request(model, manifest, examples, np.zeros(len(examples), dtype=bool))
-    waited, plain = 0.0, hearing.read_ahead
-
-    def timed(*arguments: object) -> Iterator:
-        nonlocal waited
-        ahead = plain(*arguments)
-        while True:
-            start = time.perf_counter()
-            clip = next(ahead, None)
-            waited += time.perf_counter() - start
-            if clip is None:
-                return
-            yield clip
-
-    hearing.read_ahead = timed
     loaded = peak()
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
@@ -75,7 +79,8 @@ def measure(name: str, folder: Path) -> dict[str, float]:
         "peak MB before the first file": loaded,
         "seconds": seconds,
         "audio seconds per second": float(features.samples.sum() / 16000 / seconds),
-        "waited for audio (%)": 100 * waited / seconds,
+        "utterances side by side": side_by_side,
+        "time the model had nothing to hear (%)": 100 * (1 - sum(model.seconds) / (side_by_side * seconds)),
     }
 
 
