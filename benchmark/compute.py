@@ -53,7 +53,7 @@ def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None])
     clock = Clock(cell.folder / "clock.json")
     request = cell.reading.request(cell.upstream)
     with clock("represent"):
-        features = pooled(request, cache, progress, say) if cell.mode == "pooled" else LiveFeatures(request)
+        features = pooled(request, cache, progress, say) if cell.mode == "pooled" else LiveFeatures(request, say)
     try:
         curves = _Curves(cell.folder / "train.jsonl")
         trained = [_Trained(cell, fold, features, clock, curves, progress) for fold in cell.reading.folds]

@@ -184,7 +184,7 @@ class Attention(nn.Module):
         blocks = []
         for start in range(0, frames, rows):
             part = slice(start, min(start + rows, frames))
-            scores = gates[:, :, part] * bias_rows(bias, part.start, part.stop)
+            scores = gates[:, :, part] * _bias_rows(bias, part.start, part.stop)
             if mask is not None:
                 scores = scores.masked_fill(~mask, -torch.inf)
             blocks.append(F.scaled_dot_product_attention(query[:, :, part], key, value, scores.to(query.dtype)))
@@ -200,7 +200,7 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def bias_rows(bias: Tensor, start: int, stop: int) -> Tensor:
+def _bias_rows(bias: Tensor, start: int, stop: int) -> Tensor:
     """(heads, stop - start, frames) biases of the queries from `start` to `stop`, out of `Encoder.bias_by_distance`."""
     frames = (bias.shape[1] + 1) // 2
     return bias.unfold(1, frames, 1)[:, frames - stop : frames - start].flip(1)

@@ -11,13 +11,14 @@ a time, which keeps their activations in the cache.
 """
 
 import ctypes
+import os
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from upstream.encoder.model import Attention, ConvBlock, Encoder, Layer, bias_rows
+from upstream.encoder.model import Attention, ConvBlock, Encoder, Layer
 from upstream.encoder.shape import EncoderShape
 
 _CHUNK_FRAMES = 100  # of output for which the convolutions run at once
@@ -32,8 +33,14 @@ def available() -> bool:
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
-def keep_freed_memory() -> None:
-    """Buffers of tens of megabytes that come and go stay with the process, instead of being mapped and cleared anew."""
+def tune_memory() -> None:
+    """For this process: buffers that come and go are kept, and products of few lengths are remembered.
+
+    Buffers of tens of megabytes would else be mapped and cleared anew every time. oneDNN prepares a product for each
+    number of frames that it meets, and keeps a thousand of them, which comes to a gigabyte; it reads the limit when it
+    is first used.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # no glibc
@@ -48,7 +55,7 @@ class PackedEncoder:
     """Takes the weights out of an `Encoder`, which can be dropped afterwards."""
 
     def __init__(self, encoder: Encoder, dtype: torch.dtype) -> None:
-        keep_freed_memory()
+        tune_memory()
         self.shape = shape = encoder.shape
         self.dtype = dtype
         self.first = _FirstConvolution(encoder.convolutions[0], shape, dtype)
@@ -77,7 +84,7 @@ class PackedEncoder:
         x = self._positioned(self.project(x))
         if not self.shape.pre_norm:
             x = self.norm(x)
-        bias = None if self.relative_bias is None else _Bias(self._bias_by_distance(len(x)), self.dtype)
+        bias = None if self.relative_bias is None else self._bias_by_distance(len(x)).to(self.dtype)
         states = [x]
         for layer in self.layers:
             x = layer(x, bias)
@@ -218,7 +225,7 @@ class _Layer:
         self.up = _Linear(layer.up.weight, layer.up.bias, dtype, _gelu_kind(shape))
         self.down = _Linear(layer.down.weight, layer.down.bias, dtype)
 
-    def __call__(self, x: Tensor, bias: "_Bias | None") -> Tensor:
+    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
         if self.shape.pre_norm:
             x = x + self.attention(self.attention_norm(x), bias)
             return x + self.down(self.up(self.output_norm(x).to(self.dtype)))
@@ -239,7 +246,7 @@ class _Attention:
         self.out = _Linear(attention.out.weight, attention.out.bias, dtype)
         self.gated = attention if attention.gate is not None else None
 
-    def __call__(self, x: Tensor, bias: "_Bias | None") -> Tensor:
+    def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
         frames = len(x)
         query, key, value = self.project(x.to(self.dtype)).view(frames, 3, self.heads, -1).unbind(1)
         query, key = query.transpose(0, 1).contiguous(), key.transpose(0, 1).contiguous()
@@ -249,27 +256,25 @@ class _Attention:
         rows = max(1, _MOST_SCORES // frames)
         for start in range(0, frames, rows):
             part = slice(start, min(start + rows, frames))
-            biases = None if bias is None else bias.rows(part.start, part.stop)
+            biases = None if bias is None else _bias_from_the_last(bias, part.start, part.stop)
             # Head by head: each one's scores stay in the cache from the first product to the second.
             for head in range(self.heads):
-                scores = _product(query[head, part], key[head])
-                if biases is not None:
-                    scores.addcmul_(gates[head, part], biases[head])
-                mixed[part, head] = _product(scores.softmax(-1), value[head])
+                if biases is None:
+                    mixed[part, head] = _product(_product(query[head, part], key[head]).softmax(-1), value[head])
+                else:
+                    scores = _product(query[head, part].flip(0), key[head])
+                    scores.addcmul_(gates[head, part].flip(0), biases[head])
+                    mixed[part, head] = _product(scores.softmax(-1), value[head]).flip(0)
         return self.out(mixed.view(frames, -1))
 
 
-class _Bias:
-    """WavLM's position bias by rows of queries; what fits into one block is laid out once for all layers."""
+def _bias_from_the_last(by_distance: Tensor, start: int, stop: int) -> Tensor:
+    """(heads, queries, frames): the position bias of the queries from `stop - 1` down to `start`.
 
-    def __init__(self, by_distance: Tensor, dtype: torch.dtype) -> None:
-        self.by_distance = by_distance.to(dtype)
-        self._last: tuple[tuple[int, int], Tensor] | None = None
-
-    def rows(self, start: int, stop: int) -> Tensor:
-        if self._last is None or self._last[0] != (start, stop):
-            self._last = (start, stop), bias_rows(self.by_distance, start, stop)
-        return self._last[1]
+    In this order each row begins one value after the row before, so that it is a view, however many frames there are.
+    """
+    frames = (by_distance.shape[1] + 1) // 2
+    return by_distance.unfold(1, frames, 1)[:, frames - stop : frames - start]
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:

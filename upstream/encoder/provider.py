@@ -117,5 +117,5 @@ def _batch_seconds(device: torch.device) -> float:
     """Seconds of padded audio to send at once: on the CPU one utterance at a time is fastest."""
     if device.type != "cuda":
         return 0.0
-    free, _ = torch.cuda.mem_get_info(device)
-    return min(_CUDA_MOST_SECONDS, 0.4 * free / _CUDA_BYTES_PER_SECOND)
+    memory = torch.cuda.get_device_properties(device).total_memory  # not what is free now: batches are to be repeatable
+    return min(_CUDA_MOST_SECONDS, 0.4 * memory / _CUDA_BYTES_PER_SECOND)
