@@ -88,15 +88,13 @@ def main() -> None:
     if len(sys.argv) == 3:  # the measuring process: a fresh one, so that its peak is its own
         print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))
         return
-    name, figures = sys.argv[1] if len(sys.argv) == 2 else "random:wavlm_base", {}
+    name = sys.argv[1] if len(sys.argv) == 2 else "random:wavlm_base"
     for case, shape in CASES.items():
         with tempfile.TemporaryDirectory() as folder:
             make_files(Path(folder), *shape)
             command = [sys.executable, __file__, name, folder]
             result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-        for what, value in json.loads(result.splitlines()[-1]).items():
-            figures[f"{case}: {what}"] = value
-    report(f"Extraction of pooled features, {name}", figures)
+        report(f"Extraction of pooled features, {name}, {case}", json.loads(result.splitlines()[-1]))
 
 
 if __name__ == "__main__":
