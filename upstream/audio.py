@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upstream.errors import DataError, MissingError
+from upstream.mp3 import mp3_samples
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -58,16 +59,17 @@ def read_audio(
 ) -> np.ndarray:
     """Samples `start` to `stop` (at 16 kHz) of a file. Stereo is averaged, another rate resampled, both noted.
 
-    A part of a 16 kHz file is read alone. Of another rate the whole file is decoded and resampled first: a part is
+    A part of a 16 kHz file is read alone. Of another rate, and of an MP3, the whole file is decoded first: a part is
     the same numbers as in the whole.
     """
     with _opened(path) as file:
-        rate, channels = file.samplerate, file.channels
+        rate, channels, wanted = file.samplerate, file.channels, _frames(path, file)
         native = rate == SAMPLE_RATE
-        if native:
-            _refuse_part_outside(path, start, stop, file.frames)
+        alone = native and not _is_mp3(file)  # libmpg123 complains on stderr when it has to seek
+        if alone:
+            _refuse_part_outside(path, start, stop, wanted)
             file.seek(start)
-        wanted = (file.frames if stop is None or not native else stop) - file.tell()
+            wanted = (wanted if stop is None else stop) - start
         wave = file.read(wanted, dtype="float32", always_2d=True)
     if len(wave) != wanted:
         raise DataError(f"{path} is truncated: {len(wave)} of {wanted} samples could be read. Copy the file again.")
@@ -79,6 +81,7 @@ def read_audio(
         import soxr
 
         wave = soxr.resample(wave, rate, SAMPLE_RATE, quality="HQ")
+    if not alone:
         _refuse_part_outside(path, start, stop, len(wave))
         wave = wave[start:stop]
     if notes is not None:
@@ -91,11 +94,12 @@ def read_audio(
 def read_header(path: Path) -> AudioHeader:
     """Rate, channels and length without decoding; refuses what `read_audio` would refuse, as far as that shows."""
     with _opened(path) as file:
-        if file.format != "WAV":  # a compressed file has its length at the front, only its last sample tells of a cut
-            file.seek(file.frames - 1)
+        frames = _frames(path, file)
+        if file.format != "WAV" and not _is_mp3(file):  # a FLAC is as long as it says, but is its last sample there?
+            file.seek(frames - 1)
             if len(file.read(1)) != 1:
                 raise DataError(f"{path} is truncated: its last sample cannot be read. Copy the file again.")
-        return AudioHeader(file.samplerate, file.channels, file.frames)
+        return AudioHeader(file.samplerate, file.channels, frames)
 
 
 @contextmanager
@@ -119,6 +123,15 @@ def _opened(path: Path) -> "Iterator[SoundFile]":
         raise DataError(f"{path} is no audio, broken or cut short ({reason}). Replace the file.") from error
     except OSError as error:
         raise DataError(f"cannot open {path}: {error.strerror or error}. Check permissions and the disk.") from error
+
+
+def _frames(path: Path, file: "SoundFile") -> int:
+    """How many samples per channel there are."""
+    return mp3_samples(path, file.frames) if _is_mp3(file) else file.frames
+
+
+def _is_mp3(file: "SoundFile") -> bool:
+    return file.subtype == "MPEG_LAYER_III"
 
 
 def _refuse_part_outside(path: Path, start: int, stop: int | None, samples: int) -> None:
