@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from downstream.metrics.accuracy import accuracy, accuracy_score
-from downstream.metrics.bootstrap import ratio_interval
+from downstream.metrics.bootstrap import percentage, percentage_score, ratio_interval
+from upstream.errors import DataError
 
 
 def one_slot(*values):
@@ -89,7 +90,7 @@ def test_the_interval_is_that_of_all_possible_resamples(seed):
     groups = random.permutation(["a"] * 3 + ["b"] * 8 + ["c"] * 5 + ["d"] + ["e"] * 4 + ["f"] * 6).tolist()
     values = random.integers(0, 2, len(groups)).astype(float)
     weights = random.uniform(0.5, 2, len(groups))
-    low, high = ratio_interval(values, weights, groups, seed)
+    low, high = ratio_interval(weights * values, weights, groups, seed)
     exact = enumerated(values, weights, groups)
     assert (exact <= low + 1e-9).mean() > 0.01
     assert (exact < low - 1e-9).mean() < 0.045
@@ -148,3 +149,35 @@ def test_large_test_sets_are_resampled_in_blocks_with_the_same_result(monkeypatc
     whole = score_of(right).ci95
     monkeypatch.setattr("downstream.metrics.bootstrap._BLOCK", 301)  # one resample at a time
     assert score_of(right).ci95 == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_resamples_in_which_nothing_counts_are_drawn_again(seed):
+    """Of 3,125 equally likely resamples of five speakers 243 hold none of the two who said something that counts."""
+    above, below = np.array([1.0, 0, 3, 1, 0]), np.array([4.0, 0, 5, 0, 0])
+    low, high = ratio_interval(above, below, list("abcde"), seed)
+    drawn = [np.array(rows) for rows in product(range(5), repeat=5)]
+    exact = np.array([above[rows].sum() / below[rows].sum() for rows in drawn if below[rows].sum() > 0])
+    assert len(exact) == 3125 - 243
+    assert (exact <= low + 1e-9).mean() > 0.01
+    assert (exact < low - 1e-9).mean() < 0.045
+    assert (exact >= high - 1e-9).mean() > 0.01
+    assert (exact > high + 1e-9).mean() < 0.045
+
+
+def test_one_utterance_that_counts_among_thousands_gives_a_point():
+    above, below = np.zeros(3000), np.zeros(3000)
+    above[7], below[7] = 1, 4
+    assert ratio_interval(above, below, [None] * 3000, 0) == (0.25, 0.25)
+
+
+def test_where_nothing_counts_there_is_no_figure_and_no_interval():
+    for below in (np.zeros(3), np.zeros(0), np.full(3, np.nan)):
+        groups = [None] * len(below)
+        for scored in (
+            lambda b=below: percentage(np.zeros(len(b)), b),
+            lambda b=below, g=groups: ratio_interval(np.zeros(len(b)), b, g, 0),
+            lambda b=below, g=groups: percentage_score("wer", np.zeros(len(b)), b, g, 0, "lower"),
+        ):
+            with pytest.raises(DataError, match=f"nothing to score: {len(below)} utterances"):
+                scored()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from downstream.metrics.bootstrap import ratio_interval
+from downstream.metrics.bootstrap import ratio_interval, what_is_drawn
 from downstream.metrics.score import Score
 
 
@@ -24,8 +24,7 @@ def accuracy_score(
     right = [(p == t).all(axis=-1).astype(float) for p, t in zip(predicted, target, strict=True)]
     weights = np.concatenate([np.full(len(r), 1 / (len(r) * len(right))) for r in right])
     values, units = np.concatenate(right), [group for fold in groups for group in fold]
-    known = any(unit is not None for unit in units)
-    low, high = ratio_interval(values, weights, units, seed)
+    low, high = ratio_interval(weights * values, weights, units, seed)
     return Score(
         metric="accuracy",
         value=float(100 * (weights @ values)),
@@ -33,5 +32,5 @@ def accuracy_score(
         direction="higher",
         n=len(values),
         ci95=(100 * low, 100 * high),
-        resampled="speakers" if known else "utterances",
+        resampled=what_is_drawn(units),
     )
