@@ -20,6 +20,7 @@ from downstream.corpora.mini import espeak, fluent, iemocap, speech_commands
 from downstream.corpora.mini.fluent_phrases import INTENTS
 from downstream.corpora.mini.plans import TOPS, plan
 from downstream.corpora.mini.voices import FEMALE, MALE
+from upstream.audio import read_audio
 from upstream.errors import MissingError, ResourceError, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -196,10 +197,17 @@ def test_iemocap_layout(out):
 
 
 def test_every_file_is_sound(out):
-    for path in out.rglob("*.wav"):
+    kinds = {
+        ".wav": (16000, 1, "PCM_16", "WAV"),
+        ".flac": (16000, 1, "PCM_16", "FLAC"),
+        ".mp3": (32000, 1, "MPEG_LAYER_III", "MP3"),
+    }
+    files = [path for path in out.rglob("*") if path.suffix in kinds]
+    assert {path.suffix for path in files} == set(kinds)
+    for path in files:
         info = soundfile.info(path)
-        assert (info.samplerate, info.channels, info.subtype, info.format) == (16000, 1, "PCM_16", "WAV"), path
-        wave = soundfile.read(path, dtype="float32")[0]
+        assert (info.samplerate, info.channels, info.subtype, info.format) == kinds[path.suffix], path
+        wave = read_audio(path)
         assert np.sqrt((wave**2).mean()) > 1e-4, f"{path} is silent"
         assert (np.abs(wave) > 0.96).mean() < 0.001, f"{path} is clipped"
 
@@ -231,10 +239,10 @@ def test_another_mini_corpus_is_refused(out, other):
 
 @pytest.mark.parametrize("top", ALL_TOPS)
 def test_real_corpus_is_refused(tmp_path, top):
-    (tmp_path / top).mkdir()
+    (tmp_path / top).mkdir(parents=True)
     with pytest.raises(UsageError, match=f"{top} was not made here"):
         make(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [top]
+    assert [path.name for path in tmp_path.iterdir()] == [Path(top).parts[0]]
 
 
 def test_half_of_a_pair_is_completed_and_leftovers_go(out, tmp_path):

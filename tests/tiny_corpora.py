@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from downstream.corpora.audio_snips import FOLDERS, VOICES
+
 RATE = 16000
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 NOISES = ("doing_the_dishes", "exercise_bike", "pink_noise", "running_tap", "dude_miaowing", "white_noise")
@@ -20,6 +22,30 @@ INTENT_ROWS = {
     "valid": [("activate", "heat", "kitchen")],
     "test": [("increase", "lamp", "none"), ("activate", "volume", "none")],
 }
+CHAPTERS = {
+    "train-clean-100/103/1240": ["THE HERON WAITED", "IT DIDN'T MOVE"],
+    "dev-clean/84/121123": ["GO"],
+    "test-clean/1089/134686": ["HELLO"],
+}
+# By language and split; the last sentence of each language is one that SUPERB leaves out.
+SENTENCES = {
+    "es": (("La garza espera.", "Ya voló"), ("¿Sí?",), ("Otra vez", "...")),
+    "ar": (("قلم أزرق", "كتاب جديد"), ("نعم",), ("كتاب آخر", "taxi")),
+    "zh-CN": (("今天很好", "明天也很好"), ("好",), ("很好", "OK")),
+}
+COMMON_VOICE_HEADER = (
+    "client_id",
+    "path",
+    "sentence",
+    "up_votes",
+    "down_votes",
+    "age",
+    "gender",
+    "accent",
+    "locale",
+    "x",
+)
+ORDERS = {"train": "PLAY\tO", "valid": "RAIN IN PARIS\tO O city", "test": "SHOW BERLIN\tO city"}
 EMOTIONS = ("neu", "exc", "fru", "ang", "hap", "sad", "xxx", "neu")  # in the order of the label files; six are kept
 
 
@@ -94,6 +120,57 @@ def iemocap(data: Path, folder: str = "IEMOCAP_full_release") -> Path:
             (labels / f"._{dialog}.txt").write_bytes(b"\x00\x05\x16\x07[\xff")
             (labels / "Categorical" / f"{dialog}_e2_cat.txt").write_text("[not a label file]\n")
             (top / "sentences" / "wav" / dialog / f"._{dialog}_F000.wav").write_bytes(b"\x00\x05\x16\x07")
+    return root
+
+
+def librispeech(data: Path) -> Path:
+    """Two, one and one utterances, each a chapter's."""
+    root = data / "LibriSpeech"
+    for path, transcripts in CHAPTERS.items():
+        _, speaker, chapter = path.split("/")
+        names = [f"{speaker}-{chapter}-{number:04d}" for number in range(len(transcripts))]
+        for name in names:
+            put_wav(root / path / f"{name}.flac")
+        lines = [f"{name} {text}\n" for name, text in zip(names, transcripts, strict=True)]
+        (root / path / f"{speaker}-{chapter}.trans.txt").write_text("".join(lines))
+    return root
+
+
+def common_voice(data: Path, variant: str) -> Path:
+    """Two, one and one utterances of a language, and one that is left out."""
+    root = data / "cv-corpus-7.0-2021-07-21" / variant
+    for split, sentences in zip(("train", "dev", "test"), SENTENCES[variant], strict=True):
+        lines = ["\t".join(COMMON_VOICE_HEADER)]
+        for number, sentence in enumerate(sentences):
+            name = f"common_voice_{variant}_{split}{number}.mp3"
+            put_wav(root / "clips" / name, 1600)
+            lines.append("\t".join([split * 32, name, sentence, "2", "0", "", "", "mexicano", variant, ""]))
+        (root / f"{split}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return root
+
+
+def common_voice_es(data: Path) -> Path:
+    return common_voice(data, "es")
+
+
+def common_voice_ar(data: Path) -> Path:
+    return common_voice(data, "ar")
+
+
+def common_voice_zh(data: Path) -> Path:
+    return common_voice(data, "zh-CN")
+
+
+def audio_snips(data: Path) -> Path:
+    """One order a split in each of its voices: eight, four and four."""
+    root, lines = data / "SNIPS", []
+    for split, folder in FOLDERS.items():
+        words, tags = ORDERS[folder].split("\t")
+        for voice in VOICES[split]:
+            put_wav(root / folder / f"{voice}-snips-{folder}-0.wav")
+            lines.append(f"{voice}-snips-{folder}-0 BOS {words} EOS\tO {tags} SomeIntent\n")
+    (root / "all.iob.snips.txt").write_text("".join(lines))
+    (root / "slots.txt").write_text("O\ncity")
     return root
 
 

@@ -14,7 +14,8 @@ class CorpusInfo:
 
     `homes` are the places under a data folder where it may lie, the first that is there is taken. A place is the
     folders that make up the corpus; `marks` are paths of which at least one lies in such a folder, so that it is
-    recognised under another name too.
+    recognised under another name too. `reader` is the module that reads it, where that is not called like the corpus,
+    and `variant` what it is told beside the folder.
     """
 
     name: str
@@ -24,11 +25,27 @@ class CorpusInfo:
     marks: tuple[str, ...]
     source: str
     licence: str
+    reader: str = ""
+    variant: str = ""
 
     @property
     def folders(self) -> tuple[str, ...]:
         """Every folder name that is looked for under a data folder."""
         return tuple(folder for home in self.homes for folder in home)
+
+
+def _common_voice(variant: str, task: str, language: str) -> CorpusInfo:
+    return CorpusInfo(
+        name=f"common_voice_{variant[:2]}",
+        title=f"Common Voice 7.0, {language}",
+        tasks=(task,),
+        homes=((f"cv-corpus-7.0-2021-07-21/{variant}",), (variant,)),
+        marks=(),
+        source="https://commonvoice.mozilla.org/datasets (Common Voice Corpus 7.0)",
+        licence="CC0",
+        reader="common_voice",
+        variant=variant,
+    )
 
 
 CORPORA: dict[str, CorpusInfo] = {
@@ -71,6 +88,27 @@ CORPORA: dict[str, CorpusInfo] = {
             source="https://sail.usc.edu/iemocap/",
             licence="its own licence, for research, on request",
         ),
+        CorpusInfo(
+            name="librispeech",
+            title="LibriSpeech, the clean 100 hours",
+            tasks=("pr", "asr"),
+            homes=(("LibriSpeech",),),
+            marks=("train-clean-100", "dev-clean", "test-clean"),
+            source="https://www.openslr.org/12 (train-clean-100, dev-clean, test-clean)",
+            licence="CC BY 4.0",
+        ),
+        _common_voice("es", "ood-asr-es", "Spanish"),
+        _common_voice("ar", "ood-asr-ar", "Arabic"),
+        _common_voice("zh-CN", "ood-asr-zh", "Mandarin"),
+        CorpusInfo(
+            name="audio_snips",
+            title="Audio SNIPS",
+            tasks=("sf",),
+            homes=(("SNIPS",),),
+            marks=("all.iob.snips.txt", "slots.txt"),
+            source="https://github.com/s3prl/s3prl/tree/main/s3prl/downstream#sf-slot-filling",
+            licence="Apache-2.0 for the sentences; the voices are Amazon Polly's",
+        ),
     )
 }
 
@@ -84,8 +122,9 @@ def info(name: str) -> CorpusInfo:
 
 def read(name: str, data: Path) -> Manifest:
     """Find a corpus under a data folder and read it."""
-    root = find(name, data)
-    return import_module(f"downstream.corpora.{name}").read(root)
+    root, corpus = find(name, data), info(name)
+    reader = import_module(f"downstream.corpora.{corpus.reader or name}")
+    return reader.read(root, corpus.variant) if corpus.variant else reader.read(root)
 
 
 def find(name: str, data: Path) -> Path:
@@ -108,6 +147,8 @@ def _located(corpus: CorpusInfo, data: Path) -> Path | None:
             return data if len(home) > 1 else data / home[0]
         if len(home) > 1 and data.name in home and all((data.parent / folder).is_dir() for folder in home):
             return data.parent
+        if len(home) == 1 and data.name == Path(home[0]).name and data.is_dir():
+            return data
     if all(len(home) == 1 for home in corpus.homes) and _marked(corpus, data):
         return data
     return None

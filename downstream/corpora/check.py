@@ -102,12 +102,24 @@ def _manifest_lines(manifest: Manifest) -> list[str]:
         lines.append(f"a small made-up corpus, seed {manifest.mini.get('seed')}: its scores say nothing about a model")
     for split, count in manifest.counts.items():
         lines.append(f"{split}: {count} {_verdict(count, manifest.expected.get(split))}")
-    examples = list(manifest.examples())
-    slots = zip(*(e.target for e in examples), strict=True)
-    classes = " + ".join(str(len(set(values))) for values in slots)
-    speakers = len({e.group for e in examples} - {None})
-    lines.append(f"{classes} classes, {speakers} speakers")
+    speakers = len({e.group for e in manifest.examples()} - {None})
+    lines.append(f"{_targets(manifest)}, {speakers} speakers")
     return lines + [f"note: {note}" for note in manifest.notes]
+
+
+def _targets(manifest: Manifest) -> str:
+    targets = {e.target for e in manifest.examples()}
+    if _are_texts(manifest):
+        characters = {character for (text,) in targets for character in text}
+        return f"{len(targets)} different texts of {len(characters)} different characters"
+    return " + ".join(str(len(set(values))) for values in zip(*targets, strict=True)) + " classes"
+
+
+def _are_texts(manifest: Manifest) -> bool:
+    """Classes are those of the first split everywhere, texts are most often new in the others."""
+    first, *others = ({e.target for e in examples} for examples in manifest.splits.values())
+    later = set().union(*others)
+    return 2 * len(later - first) > len(later) and all(len(target) == 1 for target in first | later)
 
 
 def _verdict(count: int, expected: int | None) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from downstream.corpora.mini.wav import to_int16
+from downstream.corpora.mini.writing import to_int16
 from upstream.audio import SAMPLE_RATE
 
 _BLOCK = 2048  # transforms are done at multiples of this, which are fast

@@ -84,4 +84,5 @@ def _make(out: Path, corpora: list[str], seed: int, scale: float, jobs: int, pro
                     write_marker(folder / top, _identity(corpus, seed, scale) | {"counts": content.counts})
                 for top in content.tops:
                     if not (out / top).exists():
+                        (out / top).parent.mkdir(parents=True, exist_ok=True)
                         (folder / top).rename(out / top)

@@ -1,6 +1,16 @@
 """The corpora that can be made, by name."""
 
-from downstream.corpora.mini import fluent, iemocap, speech_commands, voxceleb1
+from downstream.corpora.mini import (
+    audio_snips,
+    common_voice_ar,
+    common_voice_es,
+    common_voice_zh,
+    fluent,
+    iemocap,
+    librispeech,
+    speech_commands,
+    voxceleb1,
+)
 from downstream.corpora.mini.plan import Plan
 
 _MODULES = {
@@ -8,6 +18,11 @@ _MODULES = {
     "fluent_speech_commands": fluent,
     "voxceleb1": voxceleb1,
     "iemocap": iemocap,
+    "librispeech": librispeech,
+    "common_voice_es": common_voice_es,
+    "common_voice_ar": common_voice_ar,
+    "common_voice_zh": common_voice_zh,
+    "audio_snips": audio_snips,
 }
 CORPORA: tuple[str, ...] = tuple(_MODULES)
 TOPS: dict[str, tuple[str, ...]] = {corpus: module.TOPS for corpus, module in _MODULES.items()}

@@ -9,7 +9,7 @@ from downstream.corpora.mini.noise import NOISES, make_noise
 from downstream.corpora.mini.plan import Clip, Plan, scaled
 from downstream.corpora.mini.randomness import generator, pick, token
 from downstream.corpora.mini.voices import PLAIN_FEMALE, PLAIN_MALE, Voice, draw_voice
-from downstream.corpora.mini.wav import to_int16
+from downstream.corpora.mini.writing import to_int16
 from downstream.corpora.speech_commands import (
     KEYWORDS,
     NOISE_FOLDER,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from downstream.corpora.mini.plans import plan
 from downstream.corpora.mini.randomness import generator
-from downstream.corpora.mini.wav import write_wav
+from downstream.corpora.mini.writing import write_audio
 from upstream.errors import BenchmarkError
 
 _plan = lru_cache(maxsize=1)(plan)
@@ -34,7 +34,7 @@ def _make(folder: str, corpus: str, seed: int, scale: float, start: int, stop: i
         for clip in _plan(corpus, seed, scale).clips[start:stop]:
             samples = clip.render(generator(seed, corpus, clip.path))
             try:
-                write_wav(Path(folder) / clip.path, samples)
+                write_audio(Path(folder) / clip.path, samples)
             except OSError as error:
                 return {"disk": error.strerror or str(error)}
     except BenchmarkError as error:
