@@ -16,7 +16,9 @@ from oracles import import_s3prl
 
 from benchmark.environment import processor
 from downstream import store
-from downstream.features import PooledFeatures, Request
+from downstream.all_frames import Frames
+from downstream.features import FRAMES, PooledFeatures, Request
+from downstream.frame_features import FrameFeatures
 from downstream.types import Example, Manifest
 
 
@@ -71,9 +73,57 @@ def random_store(folder: Path, count: int, layers: int, dim: int, classes: int, 
         if not path.exists():
             rows = min(shard, count - number * shard)
             values = random.standard_normal((rows, layers * (dim + 1)), dtype=np.float32)
-            store.write_shard(path, ((record, facts) for record in values))
+            store.write_shard(path, (([record], facts) for record in values))
     indexes = store.read_indexes(paths)
     return PooledFeatures(request, store.ShardReader(paths, indexes), folder, "")
+
+
+def random_frames(folder: Path, lengths: list[int], layers: int, dim: int, shard: int = 64) -> FrameFeatures:
+    """A frames feature set of random numbers, of utterances of so many frames each."""
+    examples = [Example(f"{i:06d}", f"{i:06d}.wav", ("",), f"speaker{i % 100}") for i in range(len(lengths))]
+    manifest = Manifest("random", folder, {"train": examples}, {"train": len(lengths)})
+    request = Request(RandomUpstream(layers, dim), manifest, examples, np.zeros(len(lengths), dtype=bool), form=FRAMES)
+    generator = torch.Generator().manual_seed(0)
+    facts = {"samples": 0, "blocks": 0, "stamp": (0, 0), "audio": "", "resampled": 0, "mixed_down": 0}
+
+    def record(frames: int) -> tuple[list[np.ndarray], dict]:
+        values = torch.randn(layers, frames, dim, generator=generator)
+        half = Frames(frames, values.norm(dim=-1).mean(dim=1), torch.ones(layers), values).halved()
+        arrays = [half.norms.numpy(), half.scales.numpy(), half.values.numpy()]
+        return arrays, {**facts, "frames": frames, "samples": 320 * frames}
+
+    paths = [folder / f"{n:05d}.shard" for n in range(-(-len(lengths) // shard))]
+    for number, path in enumerate(paths):
+        if not path.exists():
+            store.write_shard(path, map(record, lengths[number * shard : (number + 1) * shard]))
+    return FrameFeatures(request, store.ShardReader(paths, store.read_indexes(paths)), folder, "")
+
+
+def s3prl_wavlm() -> torch.nn.Module:
+    """s3prl's WavLM Base with random weights: a frozen upstream costs the same whatever its weights."""
+    wavlm = import_s3prl("s3prl.upstream.wavlm.WavLM")
+    config = wavlm.WavLMConfig(
+        {
+            "extractor_mode": "default",
+            "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
+            "relative_position_embedding": True,
+            "num_buckets": 320,
+            "max_distance": 800,
+            "gru_rel_pos": True,
+        }
+    )
+    model = wavlm.WavLM(config).eval()
+
+    class Upstream(torch.nn.Module):
+        def forward(self, wavs):
+            padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
+            _, layers = model.extract_features(padded, ret_layer_results=True, output_layer=12)[0]
+            return {"hidden_states": [layer.transpose(0, 1) for layer, _ in layers]}
+
+        def get_downsample_rates(self, key):
+            return 320
+
+    return Upstream()
 
 
 def s3prl_keyword_expert(root: Path, dim: int, work: Path) -> torch.nn.Module:

@@ -20,7 +20,7 @@ import torch
 from common import report
 
 import upstream
-from downstream.extraction import pooled
+from downstream.extraction import stored
 from downstream.features import Request
 from downstream.types import Example, Manifest
 from upstream.loaded import LoadedUpstream
@@ -72,7 +72,7 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     loaded = peak()
     with tempfile.TemporaryDirectory() as cache:
         start = time.perf_counter()
-        features = pooled(request, Path(cache), progress=False)
+        features = stored(request, Path(cache), progress=False)
         seconds = time.perf_counter() - start
     return {
         "peak MB": peak(),

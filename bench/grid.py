@@ -14,7 +14,6 @@ import torch
 from common import medians, random_store, report
 
 from downstream.grid import MeanLinearGrid
-from downstream.train import fitting_threads
 from upstream.devices import threads
 
 RATES = [10.0**-k for k in range(1, 8)]
@@ -25,7 +24,7 @@ def train(features, layers: int, dim: int, rates: list[float]) -> MeanLinearGrid
     grid = MeanLinearGrid(layers, dim, (CLASSES,), 256, rates, 1.0, 0, torch.device("cpu"))
     random = np.random.default_rng(0)
     weights = torch.full((BATCH,), 1 / BATCH)
-    with threads(fitting_threads(grid)):
+    with threads(grid.threads):
         for _ in range(STEPS):
             rows = random.integers(0, len(features.reader), BATCH)
             grid.step(features.batch(rows), torch.from_numpy(rows % CLASSES)[:, None], weights)

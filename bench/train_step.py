@@ -14,12 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import import_s3prl, medians, random_store, report, s3prl_keyword_expert
+from common import import_s3prl, medians, random_store, report, s3prl_keyword_expert, s3prl_wavlm
 
 from downstream.corpora import mini
 from downstream.grid import MeanLinearGrid
 from downstream.heads import MeanLinear
-from downstream.train import fitting_threads
 from upstream.devices import threads
 from upstream.types import HiddenStates
 
@@ -35,7 +34,7 @@ def pooled_steps(folder: Path, rates: list[float]):
     weights = torch.full((BATCH,), 1 / BATCH)
 
     def steps() -> None:
-        with threads(fitting_threads(grid)):
+        with threads(grid.threads):
             for _ in range(STEPS):
                 rows = random.integers(0, 2000, BATCH)
                 grid.step(features.batch(rows), torch.from_numpy(rows % CLASSES)[:, None], weights)
@@ -59,29 +58,7 @@ def frames_step():
 
 
 def s3prl_step(work: Path):
-    wavlm = import_s3prl("s3prl.upstream.wavlm.WavLM")
-    config = wavlm.WavLMConfig(
-        {
-            "extractor_mode": "default",
-            "conv_feature_layers": "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2",
-            "relative_position_embedding": True,
-            "num_buckets": 320,
-            "max_distance": 800,
-            "gru_rel_pos": True,
-        }
-    )
-    model = wavlm.WavLM(config).eval()
-
-    class Upstream(torch.nn.Module):
-        def forward(self, wavs):
-            padded = torch.nn.utils.rnn.pad_sequence(wavs, batch_first=True)
-            _, layers = model.extract_features(padded, ret_layer_results=True, output_layer=12)[0]
-            return {"hidden_states": [layer.transpose(0, 1) for layer, _ in layers]}
-
-        def get_downsample_rates(self, key):
-            return 320
-
-    upstream = Upstream()
+    upstream = s3prl_wavlm()
     featurizer = import_s3prl("s3prl.upstream.interfaces").Featurizer(upstream, upstream_device="cpu")
     mini.make(work, ["speech_commands"], scale=0.02, progress=False)
     expert = s3prl_keyword_expert(work, DIM, work)

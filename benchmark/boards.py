@@ -16,7 +16,9 @@ DIRECTIONS = {
     **dict.fromkeys(("accuracy", "mtwv", "slot_f1"), HIGHER),
     **dict.fromkeys(("eer", "der", "per", "wer", "slot_cer"), LOWER),
 }
-ORDER = ("sid", "asv", "sd", "pr", "asr", "ks", "qbe", "ic", "sf", "er")  # the columns of the published table
+EXTRAS = ("uer", "slot_wer", "slot_edit_f1", "slot_edit_f1_part", "tagged_wer")  # for programs: tables leave them out
+# The columns of the published table, and those of other tables after them.
+ORDER = ("sid", "asv", "sd", "pr", "asr", "ks", "qbe", "ic", "sf", "er", "ood-asr-zh", "ood-asr-es", "ood-asr-ar")
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,10 @@ def entries(rows: Iterable[Row], published: str) -> list[Entry]:
     found = []
     for (board, upstream, task, mode), same in groups.items():
         name = upstream if mode != "live" else f"{upstream} (live)"
-        for metric, first in same[0].metrics.items():
-            scores = [row.metrics[metric] for row in same if metric in row.metrics]
+        for metric in dict.fromkeys(metric for row in same for metric in row.metrics):
+            having = [row for row in same if metric in row.metrics]
+            scores = [row.metrics[metric] for row in having]
+            first = scores[0]
             found.append(
                 Entry(
                     board,
@@ -83,7 +87,7 @@ def entries(rows: Iterable[Row], published: str) -> list[Entry]:
                     tuple(fmean(s["ci95"][side] for s in scores) for side in (0, 1)),
                     "run",
                     same[0].protocol,
-                    tuple(sorted(row.seed for row in same)),
+                    tuple(sorted(row.seed for row in having)),
                 )
             )
     for figure in reference.load(published):
@@ -140,7 +144,7 @@ def _csv(found: list[Entry]) -> str:
 
 def _board(title: str, found: list[Entry], form: str) -> str:
     """One table, models by tasks. A dash stands where there is no figure."""
-    mine = [entry for entry in found if entry.board == title]
+    mine = [entry for entry in found if entry.board == title and entry.metric not in EXTRAS]
     columns = sorted({(e.task, e.metric, e.direction) for e in mine}, key=_column_order)
     cells = {(e.upstream, e.source, e.task, e.metric): e for e in mine}
     models = list(dict.fromkeys((e.upstream, e.source) for e in mine))

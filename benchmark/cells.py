@@ -1,7 +1,7 @@
 """Cells before they are computed: which corpus, which examples, which numbers, and the name of the result."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -12,6 +12,7 @@ from benchmark import __version__
 from benchmark.options import Options
 from downstream import corpora, protocols, tasks
 from downstream.features import Request
+from downstream.objectives import Objective
 from downstream.protocols import Protocol, TaskProtocol
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
@@ -25,7 +26,7 @@ class Reading:
 
     task: Task
     manifest: Manifest
-    classes: tuple[tuple[str, ...], ...]
+    objective: Objective
     folds: list[Fold]
     protocol: TaskProtocol
 
@@ -56,7 +57,13 @@ class Reading:
             for fold in self.folds:
                 croppable[self.rows(fold.train.examples)] = True
         return Request(
-            upstream, self.manifest, self.examples, croppable, self.protocol.gain_db, self.protocol.crop_seconds
+            upstream,
+            self.manifest,
+            self.examples,
+            croppable,
+            self.protocol.gain_db,
+            self.protocol.crop_seconds,
+            self.objective.form,
         )
 
 
@@ -79,8 +86,9 @@ class Cell:
             "upstream": self.upstream.fingerprint,
             "task": self.reading.task.name,
             "protocol": [self.protocol.name, *self.protocol.changes_of(self.reading.task.name)],
-            "settings": asdict(self.reading.protocol),
+            "settings": self.reading.protocol.settings(),
             "corpus": self.reading.corpus_digest,
+            "objective": self.reading.objective.digest(),
             "seed": self.seed,
             "features": self.mode,
             "limit": self.limit,
@@ -123,10 +131,10 @@ def read_task(name: str, data: Path, protocol: Protocol, limit: int | None) -> R
     task = tasks.get(name)
     numbers = protocol.task(name)
     manifest = corpora.read(task.corpus, data)
-    classes = task.classes(manifest)
+    objective = task.objective(manifest, numbers)
     if limit is not None:
         manifest.splits = {split: _evenly(examples, limit) for split, examples in manifest.splits.items()}
-    return Reading(task, manifest, classes, task.folds(manifest, numbers), numbers)
+    return Reading(task, manifest, objective, task.folds(manifest, numbers, objective), numbers)
 
 
 def _evenly(examples: list[Example], limit: int) -> list[Example]:

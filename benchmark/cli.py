@@ -101,7 +101,7 @@ def _add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the protocol: steps=1000 or ks.steps=1000")
     add("--lr", nargs="+", default=["grid"], metavar="LR", help="learning rates, or grid for the protocol's (default)")
     add("--seed", nargs="+", type=int, default=[1337])
-    add("--features", default="auto", metavar="MODE", help="auto, pooled (kept on disk) or live (nothing kept)")
+    add("--features", default="auto", metavar="MODE", help="auto, pooled or frames (kept on disk), live (not kept)")
     add("--weights", type=Path, metavar="PATH", help="weights of the upstream, where it takes any")
     add("--cache", type=Path, metavar="DIR", help="where features and small corpora are kept (~/.cache/sslbench)")
     add("--results", type=Path, default=Path("results"), metavar="DIR", help="where rows land (results)")
@@ -252,11 +252,16 @@ _LISTS: dict[str, Callable[[argparse.Namespace], list[dict]]] = {
 }
 
 
-def _corpora_of(tasks_asked: list[str]) -> list[str]:
+def _tasks_of(asked: list[str]) -> list[str]:
     from downstream import tasks
 
-    names = list(tasks.TASKS) if "all" in tasks_asked else tasks_asked
-    return list(dict.fromkeys(tasks.get(name).corpus for name in names))
+    return list(tasks.TASKS) if "all" in asked else asked
+
+
+def _corpora_of(asked: list[str]) -> list[str]:
+    from downstream import tasks
+
+    return list(dict.fromkeys(tasks.get(name).corpus for name in _tasks_of(asked)))
 
 
 def _data_mini(arguments: argparse.Namespace) -> int:
@@ -270,11 +275,16 @@ def _data_mini(arguments: argparse.Namespace) -> int:
 
 def _data_check(arguments: argparse.Namespace) -> int:
     from downstream.corpora.check import check
+    from downstream.tasks.check import check_tasks
 
     reports = check(_corpora_of(arguments.task), arguments.data)
     for report in reports:
         print("\n".join(report.lines()))
     codes = {report.exit_code for report in reports}
+    read = {report.name: report.manifest for report in reports if report.manifest is not None}
+    for task, code, lines in check_tasks(_tasks_of(arguments.task), read):
+        print("\n".join([f"{task}:", *(f"  {line}" for line in lines)]))
+        codes.add(code)
     return 1 if 1 in codes else max(codes)
 
 

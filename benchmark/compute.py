@@ -13,15 +13,16 @@ from safetensors.torch import save
 
 from benchmark.cells import Cell
 from benchmark.environment import environment
+from benchmark.options import LIVE
 from benchmark.rows import DONE, FAILED, Row, read_row
 from downstream import files
-from downstream.extraction import pooled
-from downstream.features import Features, LiveFeatures, norm_rows
-from downstream.grid import MeanLinearGrid
-from downstream.metrics.accuracy import accuracy, accuracy_score
+from downstream.extraction import stored
+from downstream.features import FRAMES, Features, LiveFeatures, norm_rows
+from downstream.frame_features import LiveFrames
+from downstream.objectives import Answers
 from downstream.sampling import Pool
 from downstream.tasks import Fold
-from downstream.train import Progress, Split, encode, fit, predict
+from downstream.train import Progress, Split, fit, log_probs, predict
 from upstream.audio import SAMPLE_RATE
 from upstream.errors import BenchmarkError
 
@@ -53,11 +54,14 @@ def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None])
     clock = Clock(cell.folder / "clock.json")
     request = cell.reading.request(cell.upstream)
     with clock("represent"):
-        features = pooled(request, cache, progress, say) if cell.mode == "pooled" else LiveFeatures(request, say)
+        if cell.mode == LIVE:
+            features = (LiveFrames if request.form == FRAMES else LiveFeatures)(request, say)
+        else:
+            features = stored(request, cache, progress, say)
     try:
         curves = _Curves(cell.folder / "train.jsonl")
         trained = [_Trained(cell, fold, features, clock, curves, progress) for fold in cell.reading.folds]
-        row = _record(cell, features, trained, clock, started)
+        row = _record(cell, features, trained, clock, started, say)
     finally:
         features.close()
     files.write_text(cell.row_path, row.as_json())
@@ -94,24 +98,17 @@ class _Trained:
         self, cell: Cell, fold: Fold, features: Features, clock: Clock, curves: _Curves, progress: bool
     ) -> None:
         self.cell, self.fold = cell, fold
-        numbers = cell.reading.protocol
-        train, dev, self.test = map(self._split, fold.pools, ("train", "dev", "test"))
-        self.grid = MeanLinearGrid(
-            cell.upstream.num_layers,
-            cell.upstream.dim,
-            tuple(map(len, cell.reading.classes)),
-            numbers.projector,
-            list(numbers.rates),
-            numbers.clip,
-            cell.seed,
-            cell.upstream.device,
-        )
+        numbers, objective = cell.reading.protocol, cell.reading.objective
+        self.features = features
+        self.train, dev, self.test = map(self._split, fold.pools, ("train", "dev", "test"))
+        self.learners = objective.learners(cell.upstream, numbers, cell.seed)
         with clock("fit"):
             self.progress: Progress = fit(
                 fold,
-                self.grid,
+                objective,
+                self.learners,
                 features,
-                train,
+                self.train,
                 dev,
                 numbers,
                 features.request.crop_samples,
@@ -122,40 +119,69 @@ class _Trained:
             )
         curves.update(fold.name, self.progress.history)
         with clock("score"):
-            self.predicted = predict(self.grid, features, self.test.rows, best=True)
-        target = self.test.targets.numpy()
-        self.test_scores = [accuracy(point, target) for point in self.predicted]
+            self.predicted = predict(objective, self.learners, features, self.test.rows, best=True)
+            test, counts = self.test, np.ones(len(self.test.examples))
+            self.test_scores = [
+                objective.figure(point, test.examples, test.targets, counts) for point in self.predicted
+            ]
+
+    def answers(self, point: int) -> Answers:
+        """What the head of a point says of the test examples."""
+        return Answers(
+            self.fold.name,
+            self.test.examples,
+            self.predicted[point],
+            lambda: log_probs(self.learners, self.features, self.test.rows, point),
+        )
+
+    def too_short(self) -> str | None:
+        """What there is to say of training utterances from which nothing could be learned."""
+        rows = self.progress.too_short
+        if not rows:
+            return None
+        ids = ", ".join(self.cell.reading.examples[row].id for row in rows[:3])
+        return (
+            f"{self.fold.name}: training utterances with fewer frames than their targets need: {len(rows)} ({ids}"
+            f"{', ...' if len(rows) > 3 else ''}); their loss is infinite and counts as zero"
+        )
 
     def _split(self, pool: Pool, name: str) -> Split:
         reading = self.cell.reading
         where = f"{reading.manifest.root}, {name} of {self.fold.name}"
         if not pool.examples:
             raise BenchmarkError(f"{where}: no examples. Use a larger --limit or check the corpus with `data check`.")
-        targets = encode([e.target for e in pool.examples], reading.classes, where)
-        return Split(reading.rows(pool.examples), targets, pool.dev_counts(self.cell.seed))
+        targets = reading.objective.encode(pool.examples, where)
+        return Split(pool.examples, reading.rows(pool.examples), targets, pool.dev_counts(self.cell.seed))
 
 
-def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Clock, started: str) -> Row:
-    rates = trained[0].grid.rates
+def _record(
+    cell: Cell,
+    features: Features,
+    trained: list[_Trained],
+    clock: Clock,
+    started: str,
+    say: Callable[[str], None],
+) -> Row:
+    objective, rates = cell.reading.objective, trained[0].learners.rates
     dev = np.mean([fold.progress.best_dev for fold in trained], axis=0)
-    chosen = int(np.argmax(dev))  # the first of equals, in the order of the grid
+    chosen = int(np.argmax(dev) if objective.higher else np.argmin(dev))  # the first of equals, in the grid's order
     with clock("score"):
-        score = accuracy_score(
-            [fold.predicted[chosen] for fold in trained],
-            [fold.test.targets.numpy() for fold in trained],
-            [[e.group for e in fold.fold.test.examples] for fold in trained],
-            cell.seed,
-        )
+        judgement = objective.judge([fold.answers(chosen) for fold in trained], cell.seed, say)
         test_rows = np.unique(np.concatenate([fold.test.rows for fold in trained]))
         norms = features.layer_norms(norm_rows(test_rows))
     with clock("cost"):
         upstream_cost = cell.upstream.cost()
-    _write_predictions(cell, trained, chosen)
+    lines = [json.dumps(line, ensure_ascii=False) for line in judgement.lines]
+    files.write_text(cell.folder / "predictions.jsonl", "\n".join(lines) + "\n")
     _write_heads(cell, trained, chosen)
     facts = features.facts()
     row = _blank(cell, DONE)
-    row.metrics = {score.metric: score.as_dict()}
+    row.metrics = {score.metric: score.as_dict() for score in judgement.scores}
+    row.scoring = judgement.facts
     row.selected = {"lr": rates[chosen], "dev": float(dev[chosen])}
+    for note in filter(None, (fold.too_short() for fold in trained)):
+        say(f"{cell}: {note}")
+        row.corpus["notes"] = [*row.corpus["notes"], note]
     row.selection = [
         {
             "fold": fold.fold.name,
@@ -163,12 +189,12 @@ def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Cloc
             "best_step": fold.progress.best_step[point],
             "dev": fold.progress.best_dev[point],
             "test": fold.test_scores[point],
-            "layer_weights": fold.grid.layer_weights(point),
+            "layer_weights": fold.learners.layer_weights(point),
         }
         for fold in trained
         for point, rate in enumerate(rates)
     ]
-    row.layer_weights = np.mean([fold.grid.layer_weights(chosen) for fold in trained], axis=0).tolist()
+    row.layer_weights = np.mean([fold.learners.layer_weights(chosen) for fold in trained], axis=0).tolist()
     row.layer_norms = norms
     upstream = cell.upstream
     heard = {"layers": upstream.num_layers, "dim": upstream.dim, "hop": upstream.hop, "note": upstream.note}
@@ -177,7 +203,7 @@ def _record(cell: Cell, features: Features, trained: list[_Trained], clock: Cloc
         "audio_hours": float(features.samples.sum() / SAMPLE_RATE / 3600),
         "examples": len(features.samples),
         "feature_bytes": facts["bytes"],
-        "head_parameters": sum(p.numel() for p in trained[0].grid.head(chosen).parameters()),
+        "head_parameters": sum(p.numel() for p in trained[0].learners.head(chosen).parameters()),
         "optimizer_steps": len(trained) * cell.reading.protocol.steps * len(rates),
         "upstream": asdict(upstream_cost),
     }
@@ -199,7 +225,7 @@ def _blank(cell: Cell, status: str) -> Row:
         status=status,
         limit=cell.limit,
         primary=reading.task.metric,
-        settings=asdict(reading.protocol),
+        settings=reading.protocol.settings(),
         corpus={
             "name": manifest.corpus,
             "mini": manifest.mini is not None,
@@ -213,22 +239,10 @@ def _blank(cell: Cell, status: str) -> Row:
     )
 
 
-def _write_predictions(cell: Cell, trained: list[_Trained], chosen: int) -> None:
-    """One line an utterance, enough to score again without the model."""
-    classes = cell.reading.classes
-    lines = []
-    for fold in trained:
-        for example, numbers in zip(fold.fold.test.examples, fold.predicted[chosen], strict=True):
-            predicted = [slot[number] for slot, number in zip(classes, numbers, strict=True)]
-            line = {"id": example.id, "fold": fold.fold.name, "target": example.target, "predicted": predicted}
-            lines.append(json.dumps({**line, "group": example.group}))
-    files.write_text(cell.folder / "predictions.jsonl", "\n".join(lines) + "\n")
-
-
 def _write_heads(cell: Cell, trained: list[_Trained], chosen: int) -> None:
     for fold in trained:
         with files.atomic(cell.folder / f"head-{fold.fold.name}.safetensors") as temporary:
-            temporary.write_bytes(save(fold.grid.head(chosen).state_dict()))
+            temporary.write_bytes(save(fold.learners.head(chosen).state_dict()))
 
 
 def _now() -> str:

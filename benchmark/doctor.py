@@ -41,11 +41,13 @@ def examine(cache: Path | None, results: Path) -> list[Finding]:
         ("results", True, lambda: _writable(results)),
         ("cuda", False, _cuda),
         ("espeak-ng", False, _espeak),
+        ("flashlight", False, _flashlight),
     ]
     findings = [_look(*look) for look in looks]
-    for package, purpose in (("torchaudio", "comparisons"), ("s3prl", "comparisons"), ("transformers", "comparisons")):
+    for package, names in (("torchaudio", "torchaudio:"), ("s3prl", "s3prl:"), ("transformers", "hf:")):
         version = package_version(package)
-        findings.append(Finding(package, version is not None, version or f"not installed; for {purpose} only", False))
+        absent = f"not installed; models named {names}... need it: pip install 'sslbench[{package}]'"
+        findings.append(Finding(package, version is not None, version or absent, False))
     return findings
 
 
@@ -113,3 +115,10 @@ def _espeak() -> str:
     if version is None:
         raise RuntimeError("not installed; --mini and `data mini` need it: pip install 'sslbench[mini]'")
     return f"espeakng-loader {version}, for small corpora"
+
+
+def _flashlight() -> str:
+    from downstream.decoding.beam import require_flashlight
+
+    require_flashlight()
+    return f"flashlight-text {package_version('flashlight-text')}, for ASR with a language model"

@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,10 +13,11 @@ from tqdm import tqdm
 
 from benchmark.cells import Cell, Reading, data_folder, load_protocol, read_task
 from benchmark.compute import compute, failed
-from benchmark.options import Options
+from benchmark.modes import cell_of
+from benchmark.options import LIVE, Options
 from benchmark.rows import DONE, Row, read_row
 from downstream import files
-from downstream.extraction import pooled
+from downstream.extraction import stored
 from downstream.protocols import Protocol
 from upstream import load
 from upstream.errors import BenchmarkError, DataError, ResourceError, UsageError
@@ -69,8 +71,8 @@ def run(options: Options, raise_errors: bool = False) -> Outcome:
 
 def extract(options: Options) -> Outcome:
     """Make the features of the cells and stop there."""
-    if options.mode != "pooled":
-        raise UsageError(f"--features {options.mode} keeps nothing: there is nothing to extract.")
+    if options.features == LIVE:
+        raise UsageError("--features live keeps nothing: there is nothing to extract.")
     outcome = Outcome()
     for cell in _cells(options, outcome):
         outcome.attempt(str(cell), lambda cell=cell: _extract(cell, options))
@@ -78,7 +80,12 @@ def extract(options: Options) -> Outcome:
 
 
 def _extract(cell: Cell, options: Options) -> None:
-    features = pooled(cell.reading.request(cell.upstream), options.cache_dir, options.progress, say)
+    if cell.mode == LIVE:
+        raise ResourceError(
+            f"keeping the features would cost more than hearing the audio anew, or there is no space for them in "
+            f"{options.cache_dir}. `plan` has the figures; --features frames keeps them all the same."
+        )
+    features = stored(cell.reading.request(cell.upstream), options.cache_dir, options.progress, say)
     features.close()
     size = features.facts()["bytes"] / 1e6
     say(f"{cell.upstream.name} / {cell.reading.task.name}: {size:.1f} MB in {features.folder}")
@@ -94,7 +101,9 @@ def _cells(options: Options, outcome: Outcome) -> Iterator[Cell]:
         upstream = outcome.attempt(name, lambda name=name: load(name, options.weights, options.device, options.dtype))
         for reading in filter(None, readings if upstream is not None else ()):
             for seed in options.seed:
-                yield Cell(upstream, reading, protocol, seed, options.mode, options.limit, options.results)
+                work = partial(cell_of, reading, upstream, seed, protocol, options)
+                if (cell := outcome.attempt(f"{name} / {reading.task.name}", work)) is not None:
+                    yield cell
 
 
 def _read(task: str, data: Path, protocol: Protocol, options: Options) -> Reading:

@@ -8,7 +8,8 @@ from downstream.tasks import TASKS
 from upstream import registry
 from upstream.errors import UsageError, unknown
 
-FEATURE_MODES = ("auto", "pooled", "live")
+AUTO, POOLED, FRAMES, LIVE = "auto", "pooled", "frames", "live"
+FEATURE_MODES = (AUTO, POOLED, FRAMES, LIVE)
 
 
 def default_cache() -> Path:
@@ -84,11 +85,6 @@ class Options:
     @property
     def protocol_name(self) -> str:
         return self.protocol or ("mini" if self.mini else "superb")
-
-    @property
-    def mode(self) -> str:
-        """Utterance means are small and exact: there is nothing to weigh against keeping them."""
-        return "pooled" if self.features == "auto" else self.features
 
 
 def _once(values: tuple) -> tuple:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from benchmark.cells import Cell, Reading, load_protocol, mini_folder, read_task
 from benchmark.engine import finished_row
+from benchmark.modes import Price, cell_of, prices
 from benchmark.options import Options
 from downstream import tasks
 from downstream.corpora.check import look_at_audio
-from downstream.extraction import bytes_to_write
 from upstream import load
 from upstream.errors import BenchmarkError, MissingError
 
@@ -28,6 +28,10 @@ class Planned:
     audio_hours: float = 0.0
     features: str = ""
     bytes_to_write: int = 0
+    hearing_seconds: float | None = None  # at the pace of this machine, where that could be measured
+    other_features: str = ""  # the mode that was not taken, and what it would cost
+    other_bytes: int = 0
+    other_hearing_seconds: float | None = None
     optimizer_steps: int = 0
     learning_rates: int = 0
     row: str = ""
@@ -58,7 +62,11 @@ def plan(options: Options, say: Callable[[str], None]) -> list[Planned]:
             if isinstance(reading, BenchmarkError):
                 planned.append(_impossible(upstream.name, task, seed, reading, data, options))
                 continue
-            cell = Cell(upstream, reading, protocol, seed, options.mode, options.limit, options.results)
+            try:
+                cell = cell_of(reading, upstream, seed, protocol, options)
+            except BenchmarkError as error:
+                planned.append(_impossible(upstream.name, task, seed, error, data, options))
+                continue
             planned.append(_possible(cell, hours[task], options.cache_dir))
     for task, reading in readings.items():
         if isinstance(reading, BenchmarkError) and not _made_on_demand(reading, options):
@@ -84,8 +92,7 @@ def _impossible(upstream: str, task: str, seed: int, error: BenchmarkError, data
 
 def _possible(cell: Cell, hours: float, cache: Path) -> Planned:
     reading, done = cell.reading, finished_row(cell) is not None
-    to_write = 0 if done or cell.mode == "live" else bytes_to_write(reading.request(cell.upstream), cache)
-    return Planned(
+    planned = Planned(
         upstream=cell.upstream.name,
         task=reading.task.name,
         seed=cell.seed,
@@ -94,11 +101,34 @@ def _possible(cell: Cell, hours: float, cache: Path) -> Planned:
         examples=len(reading.examples),
         audio_hours=round(hours, 3),
         features=cell.mode,
-        bytes_to_write=to_write,
         optimizer_steps=len(reading.folds) * reading.protocol.steps,
         learning_rates=len(reading.protocol.rates),
         row=str(cell.row_path),
     )
+    if not done:
+        own, other = sorted(prices(reading, cell.upstream, cache), key=lambda price: price.mode != cell.mode)
+        planned.bytes_to_write, planned.hearing_seconds = own.bytes_to_write, _hearing(cell, own)
+        planned.other_features, planned.other_bytes = other.mode, other.bytes_to_write
+        planned.other_hearing_seconds = _hearing(cell, other)
+    return planned
+
+
+def _hearing(cell: Cell, price: Price) -> float | None:
+    pace = cell.upstream.cost().real_time_factor
+    return None if pace is None else round(price.audio_seconds * pace, 1)
+
+
+def _priced(mode: str, size: int, seconds: float | None) -> str:
+    return f"{mode} features: {size / 1e6:.1f} MB to write, about {_duration(seconds)} of hearing"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "an unknown time"
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def lines(planned: list[Planned]) -> list[str]:
@@ -109,10 +139,13 @@ def lines(planned: list[Planned]) -> list[str]:
         text.append(f"    data  {cell.data}")
         if cell.examples:
             text.append(
-                f"    {cell.examples} examples in {cell.audio_hours:.2f} h of audio; {cell.features} features, "
-                f"{cell.bytes_to_write / 1e6:.1f} MB to write; {cell.optimizer_steps} steps x "
+                f"    {cell.examples} examples in {cell.audio_hours:.2f} h of audio; {cell.optimizer_steps} steps x "
                 f"{cell.learning_rates} learning rates"
             )
+            if cell.other_features:
+                own = _priced(cell.features, cell.bytes_to_write, cell.hearing_seconds)
+                other = _priced(cell.other_features, cell.other_bytes, cell.other_hearing_seconds)
+                text.append(f"    {own}  (instead of {other})")
             text.append(f"    row   {cell.row}")
     todo = [cell for cell in planned if cell.state == "to do"]
     total = sum(cell.bytes_to_write for cell in todo)

@@ -27,6 +27,7 @@ class Row:
     limit: int | None = None
     corpus: dict = field(default_factory=dict)
     metrics: dict[str, dict] = field(default_factory=dict)
+    scoring: dict = field(default_factory=dict)
     selected: dict = field(default_factory=dict)
     selection: list[dict] = field(default_factory=list)
     layer_weights: list[float] = field(default_factory=list)

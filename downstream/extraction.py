@@ -1,4 +1,4 @@
-"""Making the store that `pooled` features are read from: shard by shard, resumable, by any number of processes."""
+"""Making the store that kept features are read from: shard by shard, resumable, by any number of processes."""
 
 import json
 import shutil
@@ -8,26 +8,32 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from downstream import files, store
-from downstream.features import PooledFeatures, Request
-from downstream.hearing import Clip, Listener, about_pieces, in_pieces
-from downstream.pooling import Pooled
+from downstream.all_frames import AllFrames, Frames
+from downstream.features import FRAMES, MEANS, PooledFeatures, Request
+from downstream.frame_features import FrameFeatures
+from downstream.hearing import Clip, Keeper, Listener, about_pieces, in_pieces
+from downstream.pooling import Pooled, RunningSums
 from upstream import registry
 from upstream.errors import ResourceError
 
-_SHARD_RECORDS = 512  # small enough that a kill costs seconds, large enough that a corpus has few files
+# Few enough that a kill costs seconds to a minute, enough that a corpus has few files. Frames take a thousand times the
+# space of means, and as long to hear.
+_SHARD_RECORDS = {MEANS: 512, FRAMES: 64}
 _MOST_SHARDS = 512  # each holds a file descriptor open while reading
 
 
-def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[str], None] = print) -> PooledFeatures:
+def stored(
+    request: Request, cache: Path, progress: bool = True, say: Callable[[str], None] = print
+) -> PooledFeatures | FrameFeatures:
     """Open the store of a request; make the shards that are missing, damaged or older than their audio."""
     folder = _folder(request, cache)
-    spans = _spans(len(request.examples))
+    spans = _spans(request)
     paths = [_shard(folder, number) for number in range(len(spans))]
-    indexes = store.read_indexes(paths)
+    whole = request.form == MEANS  # frames are too many to be read for nothing: they are checked when they are used
+    indexes = store.read_indexes(paths, whole)
     todo = []
     for number, (index, span) in enumerate(zip(indexes, spans, strict=True)):
         trouble = _trouble(index, request, span)
@@ -40,11 +46,11 @@ def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[
         _write_meta(request, folder)
         _make_shards(request, [(n, paths[n], spans[n]) for n in todo], folder, progress, say)
         for number in todo:
-            indexes[number] = store.read_index(paths[number])
+            indexes[number] = store.read_index(paths[number], whole)
     digest = blake2b(digest_size=16)
     for index in indexes:
         digest.update("".join(index.audio).encode())
-    features = PooledFeatures(
+    features = (FrameFeatures if request.form == FRAMES else PooledFeatures)(
         request,
         store.ShardReader(paths, indexes),
         folder,
@@ -59,11 +65,11 @@ def pooled(request: Request, cache: Path, progress: bool = True, say: Callable[[
 
 
 def bytes_to_write(request: Request, cache: Path) -> int:
-    """About how much `pooled` would write, from how many shards are not there."""
-    spans = _spans(len(request.examples))
+    """About how much `stored` would write, from how many shards are not there."""
+    spans = _spans(request)
     folder = _folder(request, cache)
     missing = sum(not _shard(folder, number).exists() for number in range(len(spans)))
-    return int(request.bytes_estimate() * missing / len(spans))
+    return int(request.bytes_estimate() * missing / len(spans)) if missing else 0
 
 
 def _folder(request: Request, cache: Path) -> Path:
@@ -74,8 +80,9 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.shard"
 
 
-def _spans(count: int) -> list[range]:
-    size = max(_SHARD_RECORDS, -(-count // _MOST_SHARDS))
+def _spans(request: Request) -> list[range]:
+    count = len(request.examples)
+    size = max(_SHARD_RECORDS[request.form], -(-count // _MOST_SHARDS))
     return [range(first, min(first + size, count)) for first in range(0, count, size)]
 
 
@@ -107,6 +114,7 @@ def _write_meta(request: Request, folder: Path) -> None:
         "fingerprint": request.upstream.fingerprint,
         "corpus": request.manifest.corpus,
         "examples": len(request.examples),
+        "form": request.form,
         "layers": request.upstream.num_layers,
         "dim": request.upstream.dim,
         "hop": request.upstream.hop,
@@ -126,7 +134,13 @@ def _make_shards(
     request: Request, todo: list[tuple[int, Path, range]], folder: Path, progress: bool, say: Callable[[str], None]
 ) -> None:
     """Make shards, each under its own lock, so that several processes share the work and none does it twice."""
-    listener = Listener(request.upstream, request.block_frames, say)
+
+    def keeper(clips: list[Clip]) -> Keeper:
+        if request.form == FRAMES:
+            return AllFrames(halve=True)
+        return RunningSums(request.block_frames if any(clip.blocks for clip in clips) else None)
+
+    listener = Listener(request.upstream, keeper, say)
     title = f"{request.upstream.name} hears {request.manifest.corpus}"
     bar = tqdm(total=sum(len(span) for *_, span in todo), desc=title, unit="utt", disable=not progress, leave=False)
     with bar:
@@ -152,11 +166,11 @@ def _make_shards(
 
 def _trouble_of(path: Path, request: Request, span: range) -> str | None:
     """Why a shard must be made: another process may have made it while this one waited for the lock."""
-    index = store.read_indexes([path])[0]
+    index = store.read_indexes([path], request.form == MEANS)[0]
     return "missing" if index is None else _trouble(index, request, span)
 
 
-def _records(request: Request, listener: Listener, span: range, bar: tqdm) -> Iterator[tuple[np.ndarray, dict]]:
+def _records(request: Request, listener: Listener, span: range, bar: tqdm) -> Iterator[tuple[list[np.ndarray], dict]]:
     def read(row: int) -> Clip:
         clip = request.clip(row)
         clip.facts["stamp"] = request.stamps[row]
@@ -164,14 +178,17 @@ def _records(request: Request, listener: Listener, span: range, bar: tqdm) -> It
         return clip
 
     with closing(listener.hear(read, span, request.seconds[span.start : span.stop])) as heard:
-        for clip, kept in heard:
-            yield _record(clip, kept)
+        for clip, of in heard:
+            yield _record(clip, of)
             bar.update()
 
 
-def _record(clip: Clip, kept: Pooled) -> tuple[np.ndarray, dict]:
-    values, blocks = [kept.norms, kept.mean.flatten()], 0
-    if clip.blocks:
-        values.append(kept.edges.flatten())
-        blocks = len(kept.edges) - 1
-    return torch.cat(values).numpy(), {**clip.facts, "frames": kept.frames, "blocks": blocks}
+def _record(clip: Clip, of: Pooled | Frames) -> tuple[list[np.ndarray], dict]:
+    if isinstance(of, Frames):
+        values, blocks = [of.norms, of.scales, of.values], 0
+    else:
+        values, blocks = [of.norms, of.mean], 0
+        if clip.blocks:
+            values.append(of.edges)
+            blocks = len(of.edges) - 1
+    return [value.numpy() for value in values], {**clip.facts, "frames": of.frames, "blocks": blocks}

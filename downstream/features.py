@@ -1,8 +1,9 @@
-"""What the heads train on: time means of every layer, kept on disk (`pooled`) or computed when asked for (`live`).
+"""What the heads train on: of which utterances, by which upstream; and the time means that utterance heads need.
 
 All heads of KS, IC, SID and ER are linear up to the mean over time, so the mean is all they need: same logits, same
-gradients. A training crop needs the mean of a stretch of the utterance; for that the store keeps running sums at the
-edges of blocks of about 0.2 s, and the mean between two edges costs two small reads however long the crop is.
+gradients. It is kept on disk (`pooled`) or computed when asked for (`live`). A training crop needs the mean of a
+stretch of the utterance; for that the store keeps running sums at the edges of blocks of about 0.2 s, and the mean
+between two edges costs two small reads however long the crop is.
 """
 
 import json
@@ -17,29 +18,34 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from downstream import hearing, pooling, store
+from downstream import all_frames, hearing, pooling, store
 from downstream.hearing import Clip, Listener, in_pieces, while_computing
-from downstream.pooling import Pooled
+from downstream.pooling import Pooled, RunningSums
 from downstream.types import Example, Manifest
-from upstream import audio, frames
+from upstream import audio, frames, mp3
 from upstream.audio import SAMPLE_RATE, AudioNotes, read_audio, read_header
 from upstream.errors import DataError, MissingError
 from upstream.fingerprint import paths_digest
 from upstream.loaded import LoadedUpstream
 
+MEANS, FRAMES = "means", "frames"  # the forms of features
 BLOCK_SECONDS = 0.2
+_OPENED = 32  # compressed files whose headers say how many seconds a byte is
 NORM_SAMPLE = 256  # utterances over which the size of each layer's hidden states is averaged
 _HERE = Path(__file__)
 _CODE = (
-    *(Path(module.__file__) for module in (audio, frames, store, hearing, pooling)),
+    *(Path(module.__file__) for module in (audio, mp3, frames, store, hearing, pooling, all_frames)),
     _HERE,
-    _HERE.with_name("extraction.py"),
+    *(_HERE.with_name(name) for name in ("extraction.py", "frame_features.py")),
 )
 
 
 @dataclass
 class Request:
-    """Which examples, heard by which upstream, prepared how. `croppable` marks those that training crops at random."""
+    """Which examples, heard by which upstream, prepared how. `croppable` marks those that training crops at random.
+
+    `form` is what the heads need of the hidden states: their `means` over time, or all `frames`.
+    """
 
     upstream: LoadedUpstream
     manifest: Manifest
@@ -47,6 +53,7 @@ class Request:
     croppable: np.ndarray
     gain_db: float = 0.0
     crop_seconds: float | None = None
+    form: str = MEANS
 
     @property
     def crop_samples(self) -> int | None:
@@ -75,6 +82,7 @@ class Request:
         digest = blake2b(digest_size=16)
         head = {
             "upstream": self.upstream.fingerprint,
+            "form": self.form,
             "gain_db": self.gain_db,
             "crop": self.crop_samples,
             "block": self.block_frames,
@@ -113,20 +121,32 @@ class Request:
 
     @cached_property
     def seconds(self) -> list[float]:
-        """About how long each example is; from the size of its file (16-bit mono at 16 kHz) where its end is open."""
+        """About how long each example is, from the size of its file where its end is open."""
+        ratios = {suffix: self._seconds_per_byte(suffix) for suffix in {Path(e.audio).suffix for e in self.examples}}
         ends = [
-            size / 2 if example.stop is None else example.stop
+            size * ratios[Path(example.audio).suffix] if example.stop is None else example.stop / SAMPLE_RATE
             for example, (size, _) in zip(self.examples, self.stamps, strict=True)
         ]
-        return [max(0.0, end - e.start) / SAMPLE_RATE for e, end in zip(self.examples, ends, strict=True)]
+        return [max(0.0, end - e.start / SAMPLE_RATE) for e, end in zip(self.examples, ends, strict=True)]
+
+    def _seconds_per_byte(self, suffix: str) -> float:
+        """Of WAV files as 16-bit mono at 16 kHz; of compressed ones as a few of them have it."""
+        if suffix.lower() == ".wav":
+            return 0.5 / SAMPLE_RATE
+        same = [e for e in self.examples if Path(e.audio).suffix == suffix]
+        paths = [self.manifest.path(e) for e in same[:: max(1, len(same) // _OPENED)][:_OPENED]]
+        return sum(read_header(path).seconds for path in paths) / max(1, sum(path.stat().st_size for path in paths))
 
     def bytes_estimate(self) -> int:
-        """About how much a pooled store of this takes, from file sizes (16-bit mono at 16 kHz)."""
-        values = self.upstream.num_layers * (self.upstream.dim + 1) * len(self.examples)
+        """About how much a store of this takes, from file sizes."""
+        layers, dim = self.upstream.num_layers, self.upstream.dim
+        if self.form == FRAMES:
+            return int(2 * layers * dim * sum(self.seconds) * SAMPLE_RATE / self.upstream.hop)
+        values = layers * (dim + 1) * len(self.examples)
         if self.crop_seconds is not None:
             for seconds, croppable in zip(self.seconds, self.croppable, strict=True):
                 if croppable and seconds > self.crop_seconds:
-                    values += int(seconds / BLOCK_SECONDS + 1) * self.upstream.num_layers * self.upstream.dim
+                    values += int(seconds / BLOCK_SECONDS + 1) * layers * dim
         return 4 * values
 
 
@@ -136,9 +156,14 @@ class Features(Protocol):
     mode: str
     request: Request
     samples: np.ndarray  # length of each example at 16 kHz
+    eval_rows: int  # how many rows to look at together where no gradient is wanted
+    ahead: int  # how many batches to read while others are computed with
 
-    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
-        """(rows, layers, dim) time means; where `starts` is not -1, of the crop that starts at that sample."""
+    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> object:
+        """What a head learns from; where `starts` is not -1, of the crop that starts at that sample.
+
+        Means are one (rows, layers, dim) tensor, frames a `FrameBatch`.
+        """
 
     def layer_norms(self, rows: np.ndarray) -> list[float]:
         """Mean length of the hidden state vectors of each layer."""
@@ -158,6 +183,8 @@ class PooledFeatures:
     resampled: int = 0
     mixed_down: int = 0
     mode: str = "pooled"
+    eval_rows: int = 256
+    ahead: int = 0
 
     @property
     def samples(self) -> np.ndarray:
@@ -168,7 +195,7 @@ class PooledFeatures:
         out = np.empty((len(rows), layers, dim), dtype=np.float32)
         for i, row in enumerate(rows):
             if starts is None or starts[i] < 0 or not self._crop_into(out[i], row, int(starts[i])):
-                self.reader.read_into(out[i], row, skip=layers)
+                self.reader.read_into([out[i]], row, skip=4 * layers)
         return torch.from_numpy(out)
 
     def _crop_into(self, out: np.ndarray, row: int, start: int) -> bool:
@@ -181,46 +208,57 @@ class PooledFeatures:
         first = min(round(start / block_samples), last)
         skip = request.upstream.num_layers + size
         before = np.empty_like(out)
-        self.reader.read_into(before, row, skip + first * size)
-        self.reader.read_into(out, row, skip + (first + length) * size)
+        self.reader.read_into([before], row, 4 * (skip + first * size))
+        self.reader.read_into([out], row, 4 * (skip + (first + length) * size))
         np.subtract(out, before, out=out)
         out /= length * request.block_frames
         return True
 
     def layer_norms(self, rows: np.ndarray) -> list[float]:
-        norms = np.empty((len(rows), self.request.upstream.num_layers), dtype=np.float32)
-        for i, row in enumerate(rows):
-            self.reader.read_into(norms[i], row)
-        return norms.mean(axis=0, dtype=np.float64).tolist()
+        return stored_norms(self.reader, rows, self.request.upstream.num_layers)
 
     def facts(self) -> dict:
         crops = None
         if self.request.crop_seconds is not None:
             crops = f"taken in feature space, from blocks of {BLOCK_SECONDS} s of the whole utterance's hidden states"
-        return {
-            "mode": self.mode,
-            "key": self.request.key,
-            "audio": self.audio_digest,
-            "resampled": self.resampled,
-            "mixed_down": self.mixed_down,
-            "in_pieces": int(in_pieces(self.samples).sum()),
-            "crops": crops,
-            "bytes": sum(path.stat().st_size for path in self.folder.glob("*.shard")),
-        }
+        return stored_facts(self) | {"crops": crops}
 
     def close(self) -> None:
         self.reader.close()
 
 
-class LiveFeatures:
-    """Time means computed from the audio each time they are asked for. Nothing is kept."""
+def stored_norms(reader: store.ShardReader, rows: np.ndarray, layers: int) -> list[float]:
+    """Mean length of the hidden state vectors of each layer: what every record begins with."""
+    norms = np.empty((len(rows), layers), dtype=np.float32)
+    for i, row in enumerate(rows):
+        reader.read_into([norms[i]], row)
+    return norms.mean(axis=0, dtype=np.float64).tolist()
 
-    mode = "live"
 
-    def __init__(self, request: Request, say: Callable[[str], None] | None = None) -> None:
+def stored_facts(features: "PooledFeatures") -> dict:
+    """What a row should say about features that are read from a store."""
+    return {
+        "mode": features.mode,
+        "key": features.request.key,
+        "audio": features.audio_digest,
+        "resampled": features.resampled,
+        "mixed_down": features.mixed_down,
+        "in_pieces": int(in_pieces(features.samples).sum()),
+        "bytes": sum(path.stat().st_size for path in features.folder.glob("*.shard")),
+    }
+
+
+class Live:
+    """What is computed from the audio each time it is asked for has in common. Nothing is kept."""
+
+    mode, ahead = "live", 0
+
+    def __init__(
+        self, request: Request, keeper: Callable[[list[Clip]], hearing.Keeper], say: Callable[[str], None] | None
+    ) -> None:
         self.request = request
         self.samples = np.array([self._count(example) for example in request.examples], dtype=np.int64)
-        self._listener = Listener(request.upstream, say=say)
+        self._listener = Listener(request.upstream, keeper, say)
         cropped = request.croppable & (request.crop_samples is not None)
         self._in_pieces = int(in_pieces(self.samples[~cropped]).sum())
         if say and self._in_pieces:
@@ -231,19 +269,13 @@ class LiveFeatures:
             return example.stop - example.start
         return read_header(self.request.manifest.path(example)).samples - example.start
 
-    def _hear(self, rows: np.ndarray, starts: np.ndarray | None = None) -> list[Pooled]:
+    def _hear(self, rows: np.ndarray, starts: np.ndarray | None = None) -> list:
         def read(number: int) -> Clip:
             return self.request.clip(rows[number], -1 if starts is None else int(starts[number]))
 
         numbers, seconds = range(len(rows)), (self.samples[rows] / SAMPLE_RATE).tolist()
         with closing(self._listener.hear(read, numbers, seconds)) as heard:
-            return [pooled for _, pooled in heard]
-
-    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
-        return torch.stack([pooled.mean for pooled in self._hear(rows, starts)])
-
-    def layer_norms(self, rows: np.ndarray) -> list[float]:
-        return torch.stack([pooled.norms for pooled in self._hear(rows)]).double().mean(dim=0).tolist()
+            return [kept for _, kept in heard]
 
     def facts(self) -> dict:
         crops = None if self.request.crop_seconds is None else "taken from the waveform, at any sample"
@@ -252,6 +284,22 @@ class LiveFeatures:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+class LiveFeatures(Live):
+    """Time means, not kept."""
+
+    eval_rows = 256
+
+    def __init__(self, request: Request, say: Callable[[str], None] | None = None) -> None:
+        super().__init__(request, lambda clips: RunningSums(), say)
+
+    def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
+        pooled: list[Pooled] = self._hear(rows, starts)
+        return torch.stack([one.mean for one in pooled])
+
+    def layer_norms(self, rows: np.ndarray) -> list[float]:
+        return torch.stack([one.norms for one in self._hear(rows)]).double().mean(dim=0).tolist()
 
 
 def norm_rows(rows: np.ndarray) -> np.ndarray:

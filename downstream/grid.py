@@ -13,6 +13,8 @@ from torch.optim.adam import adam
 
 from downstream.heads import MeanLinear
 
+_ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
+
 
 class _Stack:
     """One set of head parameters a point. The vectors share a tensor, each matrix has its own: few and contiguous."""
@@ -211,9 +213,10 @@ class MeanLinearGrid:
         self._best.copy_point(point, self._now)
 
     @property
-    def size(self) -> int:
-        """Parameters of all points together."""
-        return sum(tensor.numel() for tensor in self._now.named.values())
+    def threads(self) -> int:
+        """A step of a small grid is over before a second thread could help."""
+        small = sum(tensor.numel() for tensor in self._now.named.values()) < _ONE_THREAD_BELOW
+        return 1 if self.device.type == "cpu" and small else torch.get_num_threads()
 
     def head(self, point: int) -> MeanLinear:
         """The best head of a point as a plain module."""

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from downstream.pooling import Pooled, RunningSums
 from upstream.audio import SAMPLE_RATE
 from upstream.devices import threads
 from upstream.errors import BenchmarkError, ResourceError
 from upstream.loaded import LoadedUpstream
+from upstream.types import HiddenStates
 
 LONGEST_SECONDS = 300  # what is longer is heard in pieces
 AHEAD_SECONDS = 120.0  # of audio that may wait for the upstream
@@ -26,6 +26,7 @@ _WINDOW = 4  # batches' worth of utterances that are sorted by length
 _THREADS = min(8, os.cpu_count() or 1)
 
 T = TypeVar("T")
+Kept = TypeVar("Kept")
 
 
 @dataclass
@@ -38,17 +39,29 @@ class Clip:
     facts: dict = field(default_factory=dict)  # what the reader found out beside it
 
 
-class Listener:
-    """An upstream at work on a feature set; it remembers how large a batch fits into memory."""
+class Keeper(Protocol[Kept]):
+    """Takes hidden states in and keeps what is wanted of them: of a batch, or of one utterance piece after piece."""
+
+    def add(self, states: HiddenStates) -> None: ...
+
+    def kept(self) -> list[Kept]:
+        """What is kept of each utterance of the batch."""
+
+
+class Listener(Generic[Kept]):
+    """An upstream at work on a feature set; it remembers how large a batch fits into memory.
+
+    `keeper` makes a keeper for the clips of a batch.
+    """
 
     def __init__(
         self,
         upstream: LoadedUpstream,
-        block_frames: int | None = None,
+        keeper: Callable[[list[Clip]], Keeper[Kept]],
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._upstream = upstream
-        self._block_frames = block_frames
+        self._keeper = keeper
         self._say = say
         self._most_samples = round(upstream.batch_seconds * SAMPLE_RATE)  # of a batch, padding included
         self._halved = False
@@ -56,7 +69,7 @@ class Listener:
 
     def hear(
         self, read: Callable[[int], Clip], rows: Sequence[int], seconds: Sequence[float]
-    ) -> Iterator[tuple[Clip, Pooled]]:
+    ) -> Iterator[tuple[Clip, Kept]]:
         """What is kept of each row. `read` is called on threads; `seconds` says about how long each row is.
 
         Close the iterator when it is left early: its threads end then.
@@ -73,14 +86,14 @@ class Listener:
 
     def _side_by_side(
         self, read: Callable[[int], Clip], rows: Sequence[int], seconds: Sequence[float]
-    ) -> Iterator[tuple[Clip, Pooled]]:
+    ) -> Iterator[tuple[Clip, Kept]]:
         """Each utterance on a thread of its own, from file to sums.
 
         Threads that share one utterance wait for each other thousands of times a second: when anything else wants a
         core, all of them wait for the one that lost it.
         """
 
-        def heard(row: int) -> tuple[Clip, Pooled]:
+        def heard(row: int) -> tuple[Clip, Kept]:
             clip = read(row)
             with threads(1):
                 return clip, self._batch([clip])[0]
@@ -89,10 +102,10 @@ class Listener:
         with closing(read_ahead(heard, rows, seconds, ahead, self._workers)) as results:
             yield from results
 
-    def _window(self, clips: list[Clip]) -> list[Pooled]:
+    def _window(self, clips: list[Clip]) -> list[Kept]:
         """The longest first, in batches of similar length; smaller ones from where the memory does not suffice."""
         left = sorted(range(len(clips)), key=lambda number: -len(clips[number].wave))
-        found: dict[int, Pooled] = {}
+        found: dict[int, Kept] = {}
         while left:
             longest = len(clips[left[0]].wave)
             batch = left[: 1 if in_pieces(longest) else max(1, self._most_samples // longest)]
@@ -105,11 +118,11 @@ class Listener:
                 self._halve(len(batch), longest)
         return [found[number] for number in range(len(clips))]
 
-    def _batch(self, clips: list[Clip]) -> list[Pooled]:
+    def _batch(self, clips: list[Clip]) -> list[Kept]:
         try:
             others = f" and {len(clips) - 1} more" if len(clips) > 1 else ""
             with while_computing(clips[0].who + others):
-                return self._sums(clips).pooled()
+                return self._heard(clips).kept()
         except ResourceError:
             raise
         except BenchmarkError:
@@ -117,13 +130,13 @@ class Listener:
                 self._batch([clip])
             raise
 
-    def _sums(self, clips: list[Clip]) -> RunningSums:
-        sums = RunningSums(self._block_frames if any(clip.blocks for clip in clips) else None)
+    def _heard(self, clips: list[Clip]) -> Keeper[Kept]:
+        keeper = self._keeper(clips)
         batches = [[piece] for piece in self._pieces(clips[0].wave)] if len(clips) == 1 else [[c.wave for c in clips]]
         for waves in batches:
             waves = [wave.to(self._upstream.device, non_blocking=True) for wave in waves]
-            sums.add(self._upstream(waves))
-        return sums
+            keeper.add(self._upstream(waves))
+        return keeper
 
     def _pieces(self, wave: Tensor) -> list[Tensor]:
         """Equal pieces whose frames follow on each other, none missing and none twice.

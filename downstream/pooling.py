@@ -54,7 +54,7 @@ class RunningSums:
         if self._block:
             self._edges.append(torch.stack(edges, dim=2).cpu())
 
-    def pooled(self) -> list[Pooled]:
+    def kept(self) -> list[Pooled]:
         """What is kept of each utterance of the batch, on the CPU."""
         means = (self._total / self._lengths[:, None, None]).float().cpu()
         norms = (self._norms / self._lengths[:, None]).float().cpu()

@@ -1,17 +1,19 @@
 """Shards on disk: fixed-size pieces of a feature set that are written once, whole, and read record by record.
 
-A shard is one file: the records (float32), then an index as JSON, then a trailer that says how long the index is. A
-file without its trailer, or whose records no longer give the checksum in the index, is no shard and is made again.
+A shard is one file: the records (each a few arrays of numbers in a row), then an index as JSON, then a trailer that
+says how long the index is. A file without its trailer is no shard and is made again; so is one whose records no longer
+give the checksums in the index, where these are looked at: all at once, or each record when it is first read.
 """
 
 import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -20,7 +22,6 @@ from upstream.errors import BenchmarkError
 
 _MAGIC = b"SSLBENCH"
 _TRAILER = struct.Struct("<QI8s")
-_CHUNK = 1 << 22
 
 
 class ShardError(BenchmarkError):
@@ -39,28 +40,31 @@ class ShardIndex:
     audio: list[str] = field(default_factory=list)  # digest of the samples that went into the upstream
     resampled: int = 0
     mixed_down: int = 0
-    checksum: int = 0
+    checksum: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.offset)
 
 
-def write_shard(path: Path, records: Iterable[tuple[np.ndarray, dict]]) -> ShardIndex:
-    """Write (values, facts) records to a new shard. Facts are the index's entries for that record."""
+def write_shard(path: Path, records: Iterable[tuple[Sequence[np.ndarray], dict]]) -> ShardIndex:
+    """Write (arrays, facts) records to a new shard. Facts are the index's entries for that record."""
     index, position = ShardIndex(), len(_MAGIC)
     with atomic(path) as temporary, temporary.open("wb") as file:
         file.write(_MAGIC)
-        for values, facts in records:
-            data = np.ascontiguousarray(values, dtype="<f4").tobytes()
+        for arrays, facts in records:
             index.offset.append(position)
             for name, value in facts.items():
                 if name in ("resampled", "mixed_down"):
                     setattr(index, name, getattr(index, name) + value)
                 else:
                     getattr(index, name).append(value)
-            index.checksum = zlib.crc32(data, index.checksum)
-            file.write(data)
-            position += len(data)
+            checksum = 0
+            for array in arrays:
+                data = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+                checksum = zlib.crc32(data, checksum)
+                file.write(data)
+                position += data.nbytes
+            index.checksum.append(checksum)
         text = json.dumps(asdict(index)).encode()
         file.write(text)
         file.write(_TRAILER.pack(len(text), zlib.crc32(text), _MAGIC))
@@ -68,8 +72,8 @@ def write_shard(path: Path, records: Iterable[tuple[np.ndarray, dict]]) -> Shard
     return index
 
 
-def read_index(path: Path) -> ShardIndex:
-    """The index of a shard after checking that every byte of the file is what was written."""
+def read_index(path: Path, whole: bool = True) -> ShardIndex:
+    """The index of a shard; if the `whole` is to be checked, after seeing that every byte is what was written."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -85,38 +89,56 @@ def read_index(path: Path) -> ShardIndex:
             if zlib.crc32(text) != checksum:
                 raise ShardError("its index is damaged")
             index = ShardIndex(**json.loads(text))
-            file.seek(len(_MAGIC))
-            checksum, left = 0, end - len(_MAGIC)
-            while left and (chunk := file.read(min(left, _CHUNK))):
-                checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
-            if left or checksum != index.checksum:
-                raise ShardError("its records are damaged")
+            if whole:
+                _check_records(file, index, end)
             return index
     except (OSError, ValueError, TypeError) as error:
         raise ShardError(f"unreadable ({error})") from error
+
+
+def _check_records(file: BinaryIO, index: ShardIndex, end: int) -> None:
+    for start, stop, expected in zip(index.offset, [*index.offset[1:], end], index.checksum, strict=True):
+        file.seek(start)
+        if zlib.crc32(file.read(stop - start)) != expected:
+            raise ShardError("its records are damaged")
 
 
 class ShardReader:
     """Reads records of many shards by number. Nothing is kept in memory but where things are."""
 
     def __init__(self, paths: list[Path], indexes: list[ShardIndex]) -> None:
+        self._paths = paths
         self._files = [os.open(path, os.O_RDONLY) for path in paths]
         self.shard = np.repeat(np.arange(len(indexes)), [len(index) for index in indexes])
         self.offset, self.samples, self.frames, self.blocks = (
             np.concatenate([np.asarray(getattr(index, name), dtype=np.int64) for index in indexes])
             for name in ("offset", "samples", "frames", "blocks")
         )
+        self._checksum = np.concatenate([np.asarray(index.checksum, dtype=np.int64) for index in indexes])
+        self._seen = np.zeros(len(self.offset), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.offset)
 
-    def read_into(self, out: np.ndarray, record: int, skip: int = 0) -> None:
-        """Fill `out` with float32 values of a record, from its value number `skip` on."""
-        view = memoryview(out).cast("B")
-        place = int(self.offset[record]) + 4 * skip
-        got = os.preadv(self._files[self.shard[record]], [view], place)
-        if got != len(view):
-            raise ShardError(f"record {record} ended after {got} of {len(view)} bytes; run the same command again")
+    def read_into(self, outs: Sequence[np.ndarray], record: int, skip: int = 0) -> None:
+        """Fill one array after the other with what a record holds, from its byte number `skip` on."""
+        views = [memoryview(out).cast("B") for out in outs]
+        wanted = sum(map(len, views))
+        got = os.preadv(self._files[self.shard[record]], views, int(self.offset[record]) + skip)
+        if got != wanted:
+            raise ShardError(f"record {record} ended after {got} of {wanted} bytes; run the same command again")
+
+    def read_whole(self, outs: Sequence[np.ndarray], record: int) -> None:
+        """`read_into` for all that a record holds, which is checked the first time."""
+        self.read_into(outs, record)
+        if not self._seen[record]:
+            checksum = 0
+            for out in outs:
+                checksum = zlib.crc32(out, checksum)
+            if checksum != self._checksum[record]:
+                path = self._paths[self.shard[record]]
+                raise ShardError(f"{path} is damaged (record {record}). Delete it and run the same command again")
+            self._seen[record] = True
 
     def close(self) -> None:
         for descriptor in self._files:
@@ -124,14 +146,14 @@ class ShardReader:
         self._files = []
 
 
-def read_indexes(paths: list[Path]) -> list[ShardIndex | ShardError | None]:
+def read_indexes(paths: list[Path], whole: bool = True) -> list[ShardIndex | ShardError | None]:
     """For each path its index, what is wrong with it, or None where there is no file. Checks in parallel."""
 
     def one(path: Path) -> ShardIndex | ShardError | None:
         if not path.exists():
             return None
         try:
-            return read_index(path)
+            return read_index(path, whole)
         except ShardError as error:
             return error
 

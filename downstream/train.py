@@ -5,10 +5,11 @@ import signal
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,26 +19,29 @@ from tqdm import tqdm
 
 from downstream.features import Features
 from downstream.files import atomic
-from downstream.grid import MeanLinearGrid
-from downstream.metrics.accuracy import accuracy
+from downstream.hearing import read_ahead
+from downstream.learners import Learners
+from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Sampler
+from downstream.sampling import Draw, Sampler
 from downstream.tasks import Fold
+from downstream.types import Example
 from upstream.devices import threads
-from upstream.errors import DataError
 
-_EVAL_ROWS = 256
-_ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
 _SAVE_SECONDS = 5.0  # between checkpoints, which are taken after a look at dev
 _LONGEST_UNSAVED = 60.0  # unless looks are rarer than this, as they are with live features
+_SAVING_SHARE = 0.05  # of the time, at most: a grid of large heads takes gigabytes
+
+T = TypeVar("T")
 
 
 @dataclass
 class Split:
-    """A pool of examples as a fold needs it: rows of the feature set, class numbers, and counts in a score."""
+    """A pool of examples as a fold needs it: rows of the feature set, what is learned of each, counts in a score."""
 
+    examples: list[Example]
     rows: np.ndarray
-    targets: torch.Tensor  # (examples, slots)
+    targets: Sequence
     counts: np.ndarray
 
 
@@ -51,33 +55,53 @@ class Progress:
     best_dev: list[float | None] = field(default_factory=list)
     best_step: list[int | None] = field(default_factory=list)
     history: list[dict] = field(default_factory=list)
+    too_short: list[int] = field(default_factory=list)  # rows whose frames cannot hold their targets
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM reached a training, which has saved where it was."""
 
 
-def encode(examples_targets: list[tuple[str, ...]], classes: tuple[tuple[str, ...], ...], where: str) -> torch.Tensor:
-    """Class names to class numbers, (examples, slots)."""
-    numbers = [{name: i for i, name in enumerate(slot)} for slot in classes]
-    try:
-        return torch.tensor([[n[t] for n, t in zip(numbers, target, strict=True)] for target in examples_targets])
-    except KeyError as error:
-        raise DataError(f"{where}: label {error} is not among the labels of the training split") from error
+def predict(
+    objective: Objective, learners: Learners, features: Features, rows: np.ndarray, best: bool = False
+) -> list[list]:
+    """What each head predicts of each row."""
+    found: list[list] = [[None] * len(rows) for _ in learners.rates]
+    for places, batch in in_order(features, rows):
+        for answers, predicted in zip(found, objective.predict(learners, batch, best), strict=True):
+            for place, answer in zip(places, predicted, strict=True):
+                answers[place] = answer
+    return found
 
 
-def predict(grid: MeanLinearGrid, features: Features, rows: np.ndarray, best: bool = False) -> np.ndarray:
-    """(points, rows, slots) predicted class numbers."""
-    parts = [
-        grid.predict(features.batch(rows[first : first + _EVAL_ROWS]).to(grid.device), best).cpu()
-        for first in range(0, len(rows), _EVAL_ROWS)
-    ]
-    return torch.cat(parts, dim=1).numpy()
+def log_probs(learners: Learners, features: Features, rows: np.ndarray, point: int) -> Iterator[tuple[int, np.ndarray]]:
+    """For each row, as its place among the rows, what the best head of a point makes of every frame."""
+    for places, batch in in_order(features, rows):
+        for found in learners.log_probs(batch, best=True, points=[point]):
+            for place, one in zip(places, found, strict=True):
+                yield int(place), one.cpu().numpy()
+
+
+def in_order(features: Features, rows: np.ndarray) -> Iterator[tuple[np.ndarray, object]]:
+    """Batches for a look at some rows, the longest first, with the places of each batch among the rows."""
+    order = np.argsort(-features.samples[rows], kind="stable")
+    parts = [order[first : first + features.eval_rows] for first in range(0, len(rows), features.eval_rows)]
+    with closing(_ahead(lambda part: (part, features.batch(rows[part])), parts, features.ahead)) as batches:
+        yield from batches
+
+
+def _ahead(read: Callable[[T], tuple], keys: Sequence[T], count: int) -> Iterator[tuple]:
+    """What is read for each key, so many keys ahead on a thread of its own."""
+    if count:
+        yield from read_ahead(read, keys, np.zeros(len(keys)), count, workers=1)
+    else:
+        yield from map(read, keys)
 
 
 def fit(
     fold: Fold,
-    grid: MeanLinearGrid,
+    objective: Objective,
+    learners: Learners,
     features: Features,
     train: Split,
     dev: Split,
@@ -88,7 +112,7 @@ def fit(
     progress_bar: bool,
     on_look: Callable[[list[dict]], None] = lambda history: None,
 ) -> Progress:
-    """Train every point of a grid on a fold, from its checkpoint if there is one, and keep each point's best.
+    """Train every head on a fold, from its checkpoint if there is one, and keep the best state of each.
 
     `on_look` is told the history so far after each look at dev.
     """
@@ -104,16 +128,23 @@ def fit(
     )
     position = np.full(int(train.rows.max()) + 1, -1)  # from a row of the feature set back to the split
     position[train.rows] = np.arange(len(train.rows))
-    points = len(grid.rates)
-    progress = _load(checkpoint, grid) or Progress(
+    points = len(learners.rates)
+    progress = _load(checkpoint, learners) or Progress(
         loss_sum=[0.0] * points, best_dev=[None] * points, best_step=[None] * points
     )
-    losses = torch.tensor(progress.loss_sum, dtype=torch.float64, device=grid.device)
-    saved = time.monotonic()
+    losses = torch.tensor(progress.loss_sum, dtype=torch.float64, device=learners.device)
+    saved, saving = time.monotonic(), 0.0
 
-    def save() -> None:
+    def save() -> float:
+        """Returns how long it took."""
+        start = time.monotonic()
         progress.loss_sum = losses.tolist()
-        _save(checkpoint, grid, progress)
+        _save(checkpoint, learners, progress)
+        return time.monotonic() - start
+
+    def read(step: int) -> tuple[Draw, object]:
+        draw = sampler(step)
+        return draw, features.batch(draw.rows, draw.starts if crop_samples else None)
 
     bar = tqdm(
         total=protocol.steps,
@@ -123,24 +154,25 @@ def fit(
         leave=False,
         disable=not progress_bar or progress.step >= protocol.steps,
     )
-    with bar, threads(fitting_threads(grid)), _asked_to_stop() as stop:
-        while progress.step < protocol.steps:
-            draw = sampler(progress.step)
-            means = features.batch(draw.rows, draw.starts if crop_samples else None).to(grid.device)
-            targets = train.targets[position[draw.rows]].to(grid.device)
-            losses += grid.step(means, targets, torch.from_numpy(draw.weights).to(grid.device)).double()
+    todo = _ahead(read, range(progress.step, protocol.steps), features.ahead)
+    with bar, threads(learners.threads), _asked_to_stop() as stop, closing(todo):
+        for draw, batch in todo:
+            targets = train.targets[position[draw.rows]]
+            _note_too_short(objective, learners, batch, targets, draw, progress)
+            losses += objective.step(learners, batch, targets, draw).double()
             progress.step += 1
             progress.loss_steps += 1
             bar.update()
             last = progress.step == protocol.steps
             look = last or progress.step % protocol.eval_every == 0
             if look:
-                _look(grid, features, dev, progress, losses)
+                _look(objective, learners, features, dev, progress, losses)
                 losses.zero_()
                 progress.loss_steps = 0
-                bar.set_postfix_str(_best_so_far(grid, progress))
-            if last or stop.is_set() or time.monotonic() - saved > (_SAVE_SECONDS if look else _LONGEST_UNSAVED):
-                save()
+                bar.set_postfix_str(_best_so_far(learners, progress, objective.higher))
+            due = max(_SAVE_SECONDS if look else _LONGEST_UNSAVED, saving / _SAVING_SHARE)
+            if last or stop.is_set() or time.monotonic() - saved > due:
+                saving = save()
                 saved = time.monotonic()
             if look:
                 on_look(progress.history)
@@ -149,36 +181,51 @@ def fit(
     return progress
 
 
-def _look(grid: MeanLinearGrid, features: Features, dev: Split, progress: Progress, losses: torch.Tensor) -> None:
+def _note_too_short(
+    objective: Objective, learners: Learners, batch: object, targets: Sequence, draw: Draw, progress: Progress
+) -> None:
+    short = draw.rows[objective.too_short(learners, batch, targets)]
+    if len(short):
+        progress.too_short = sorted({*progress.too_short, *short.tolist()})
+
+
+def _look(
+    objective: Objective,
+    learners: Learners,
+    features: Features,
+    dev: Split,
+    progress: Progress,
+    losses: torch.Tensor,
+) -> None:
     """Score every point on dev; keep those that are strictly better than they ever were."""
-    counted = dev.counts > 0
-    predicted = predict(grid, features, dev.rows[counted])
-    target = dev.targets.numpy()[counted]
-    scores = [accuracy(point, target, dev.counts[counted]) for point in predicted]
+    counted = np.flatnonzero(dev.counts > 0)
+    predicted = predict(objective, learners, features, dev.rows[counted])
+    examples, counts = [dev.examples[i] for i in counted], dev.counts[counted]
+    scores = [objective.figure(point, examples, dev.targets[counted], counts) for point in predicted]
     for point, value in enumerate(scores):
         best = progress.best_dev[point]
-        if best is None or value > best:
+        if best is None or (value > best if objective.higher else value < best):
             progress.best_dev[point], progress.best_step[point] = value, progress.step
-            grid.keep(point)
+            learners.keep(point)
     mean_loss = (losses / progress.loss_steps).tolist()
     progress.history.append(
         {
             "step": progress.step,
-            "lr": grid.rates,
+            "lr": learners.rates,
             "train_loss": [loss if np.isfinite(loss) else None for loss in mean_loss],
             "dev": scores,
         }
     )
 
 
-def _best_so_far(grid: MeanLinearGrid, progress: Progress) -> str:
-    best = max(range(len(grid.rates)), key=lambda point: progress.best_dev[point])
-    return f"best dev {progress.best_dev[best]:.2f} at lr {grid.rates[best]:g}"
+def _best_so_far(learners: Learners, progress: Progress, higher: bool) -> str:
+    best = (max if higher else min)(range(len(learners.rates)), key=lambda point: progress.best_dev[point])
+    return f"best dev {progress.best_dev[best]:.2f} at lr {learners.rates[best]:g}"
 
 
-def _save(path: Path, grid: MeanLinearGrid, progress: Progress) -> None:
+def _save(path: Path, learners: Learners, progress: Progress) -> None:
     with atomic(path) as temporary:
-        state = grid.state()
+        state = learners.state()
         told = json.dumps({"checksum": _checksum(state), **vars(progress)})
         temporary.write_bytes(save(state, metadata={"progress": told}))
 
@@ -190,7 +237,7 @@ def _checksum(state: dict[str, torch.Tensor]) -> int:
     return checksum
 
 
-def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
+def _load(path: Path, learners: Learners) -> Progress | None:
     """Continue from a checkpoint; one that cannot be read is as good as none, since it is only ever replaced whole."""
     if not path.exists():
         return None
@@ -201,17 +248,12 @@ def _load(path: Path, grid: MeanLinearGrid) -> Progress | None:
             if told.pop("checksum") != _checksum(state):
                 raise ValueError("its numbers are damaged")
             progress = Progress(**told)
-        grid.restore(state)
+        learners.restore(state)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         path.unlink()
         tqdm.write(f"{path}: cannot be continued from ({error}); this training starts again")
         return None
     return progress
-
-
-def fitting_threads(grid: MeanLinearGrid) -> int:
-    """How many threads a grid is trained with: a step of a small one is over before a second could help."""
-    return 1 if grid.device.type == "cpu" and grid.size < _ONE_THREAD_BELOW else torch.get_num_threads()
 
 
 @contextmanager

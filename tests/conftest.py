@@ -9,7 +9,7 @@ from small_runs import SmallRuns
 from downstream import corpora
 from downstream.corpora import mini
 
-# As small as it goes with every class, speaker, session and split in it: two or three seconds to make.
+# As small as it goes with every class, speaker, session and split in it: a few seconds to make.
 MINI_SCALE = 0.02
 
 
@@ -21,7 +21,7 @@ def one_thread():
 
 @pytest.fixture(scope="session")
 def mini_data(tmp_path_factory) -> Path:
-    """A data folder with small versions of all four corpora. Not to be written to."""
+    """A data folder with small versions of all corpora. Not to be written to."""
     folder = tmp_path_factory.mktemp("mini-data")
     mini.make(folder, mini.CORPORA, seed=0, progress=False, scale=MINI_SCALE)
     return folder

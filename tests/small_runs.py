@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,9 @@ from benchmark.options import Options
 from benchmark.rows import Row, read_row
 
 ROOT = Path(__file__).parents[1]
-SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50")
+SPEECH = ("pr", "asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")  # the tasks that write down what is said
+SHORT = ("hidden=8", *(f"{task}.{change}" for task in SPEECH for change in ("steps=4", "eval_every=2", "batch=4")))
+SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50", *SHORT)
 
 
 @dataclass
@@ -55,6 +58,15 @@ class SmallRuns:
         return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
 
 
+def librispeech_of_one_s_own(mini_data: Path, folder: Path) -> Path:
+    """A new data folder with a copy of LibriSpeech, which is returned; the other corpora in it are those of all."""
+    folder.mkdir()
+    for source in mini_data.iterdir():
+        if source.name != "LibriSpeech":
+            (folder / source.name).symlink_to(source)
+    return Path(shutil.copytree(mini_data / "LibriSpeech", folder / "LibriSpeech"))
+
+
 def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
     """Every path below, with its size and the time of its last change."""
     paths = (path for folder in folders for path in folder.rglob("*"))
@@ -63,6 +75,8 @@ def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
 
 def without_times(row: Row) -> dict[str, object]:
     kept = {name: value for name, value in vars(row).items() if name not in ("seconds", "started", "finished")}
+    if "decoding" in row.scoring:
+        kept["scoring"] = {name: row.scoring["decoding"][name] for name in ("frames", "utterances", "language_model")}
     if row.cost:
         upstream = {name: value for name, value in row.cost["upstream"].items() if name != "real_time_factor"}
         kept["cost"] = row.cost | {"upstream": upstream}
@@ -93,6 +107,10 @@ def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
 def plain(row: Row) -> dict:
     """A row as a program that reads its file sees it."""
     return json.loads(row.as_json())
+
+
+def rows_by_task(runs: SmallRuns, upstream: str) -> dict[str, Row]:
+    return {row.task: row for row in runs.outcome.rows if row.upstream == upstream}
 
 
 def folder_of(runs: SmallRuns, row: Row) -> Path:

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import pytest
+from small_runs import SPEECH, folder_of
 
 from benchmark import boards, reference
 from benchmark.cli import main
@@ -163,13 +164,13 @@ def test_json_has_the_promised_fields(done_runs, show):
     entries = json.loads(out)
     assert all(entry.keys() >= FIELDS for entry in entries)
     mine = [entry for entry in entries if entry["source"] == "run"]
-    assert len(mine) == 8
+    scores = {(r.upstream, r.task, name): s for r in done_runs.outcome.rows for name, s in r.metrics.items()}
+    assert len(mine) == len(scores) == 2 * (4 + 4 + 3 + 6)  # of asr there are three figures, of sf six
     for entry in mine:
-        (computed,) = [r for r in done_runs.outcome.rows if (r.upstream, r.task) == (entry["upstream"], entry["task"])]
-        assert entry["value"] == computed.score["value"]
-        assert entry["ci95"] == list(computed.score["ci95"])
-        assert (entry["n"], entry["metric"], entry["direction"]) == (computed.score["n"], "accuracy", "higher")
-    assert len(entries) - 8 == 19 * 11
+        computed = scores[entry["upstream"], entry["task"], entry["metric"]]
+        for name in ("value", "ci95", "n", "direction", "unit"):
+            assert entry[name] == computed[name]
+    assert len(entries) - len(mine) == 19 * 11
     assert {e["board"] for e in mine}.isdisjoint(e["board"] for e in entries if e["source"] == "reference")
 
 
@@ -202,6 +203,16 @@ def test_a_table_has_a_dash_where_there_is_no_figure():
     assert "ks accuracy ↑" in text
 
 
+def test_tables_show_the_figures_that_are_published_and_those_of_the_language_model(done_runs, show):
+    _, text, _ = show(done_runs.results, "--format", "md", "--reference", "none")
+    heads = [cell.strip() for line in text.splitlines() if "upstream" in line for cell in line.split("|")[2:-1]]
+    assert sorted(heads) == sorted(
+        [f"{task} accuracy ↑" for task in ("ks", "sid", "ic", "er")]
+        + ["pr per ↓", "asr wer ↓", "asr wer_lm ↓", "sf slot_f1 ↑", "sf slot_cer ↓"]
+        + ["ood-asr-zh cer ↓", "ood-asr-es wer ↓", "ood-asr-ar wer ↓"]
+    )
+
+
 def test_a_board_can_go_to_a_file(done_runs, show, tmp_path):
     _, text, _ = show(done_runs.results, "--format", "md")
     code, out, _ = show(done_runs.results, "--format", "md", "--output", tmp_path / "new" / "board.md")
@@ -214,9 +225,12 @@ def test_a_board_can_go_to_a_file(done_runs, show, tmp_path):
 
 @pytest.fixture
 def damaged(done_runs, tmp_path):
-    """Results of which some rows are damaged, each in another way; their paths."""
+    """Results of which all rows but one are damaged, each in another way; their paths."""
     results = tmp_path / "results"
-    shutil.copytree(done_runs.results, results)
+    for row in done_runs.outcome.rows:
+        if row.task not in SPEECH:
+            source = folder_of(done_runs, row)
+            shutil.copytree(source, results / source.relative_to(done_runs.results))
     paths = sorted(results.glob("*/*/*/row.json"))
     contents = [json.loads(path.read_text()) for path in paths]
     paths[0].write_text(paths[0].read_text()[:500])
@@ -256,12 +270,13 @@ def test_rows_come_back_as_they_were_written(tmp_path):
 
 
 def test_failures_are_said(done_runs, tmp_path, show):
-    shutil.copytree(done_runs.results / "fbank", tmp_path / "fbank")
+    for task in ("ks", "sid"):
+        shutil.copytree(done_runs.results / "fbank" / task, tmp_path / "fbank" / task)
     path = next((tmp_path / "fbank" / "ks").glob("*/row.json"))
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "status": "failed", "metrics": {}, "error": {"type": "E", "message": "hm"}}))
     code, out, err = show(tmp_path, "--reference", "none", "--format", "csv")
-    assert (code, len(out.splitlines())) == (0, 1 + 3)
+    assert (code, len(out.splitlines())) == (0, 1 + 1)
     assert "failed: fbank / ks / seed 1337: hm" in err
     assert main(["list", "runs", "--results", str(tmp_path)]) == 0
 

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from small_runs import SmallRuns, contents, folder_of, plain, snapshot
+from small_runs import SmallRuns, contents, folder_of, plain, rows_by_task, snapshot
 from user_files import GOOD, variant, write_file
 
 import benchmark
@@ -30,7 +30,7 @@ def test_what_is_done_is_not_done_again(done_runs, capsys):
     assert snapshot(done_runs.folder) == before
     assert (again.fresh, again.exit_code) == (0, 0)
     assert [plain(row) for row in again.rows] == [plain(row) for row in done_runs.outcome.rows]
-    assert capsys.readouterr().err.count("already done -> ") == 8
+    assert capsys.readouterr().err.count("already done -> ") == len(again.rows) == 20
 
 
 def test_the_same_cells_elsewhere_are_the_same_bytes(done_runs, runs):
@@ -46,7 +46,8 @@ def test_live_features_give_the_same_row_where_nothing_is_cropped(done_runs, run
     runs.set = (*runs.set, "sid.steps=2", "sid.eval_every=1")
     live = runs.run("fbank_no_cmvn", task=["ic", "sid"], features="live").rows
     assert not runs.cache.exists()
-    kept = [row for row in done_runs.outcome.rows if row.upstream == "fbank_no_cmvn" and row.task in ("ic", "sid")]
+    done = rows_by_task(done_runs, "fbank_no_cmvn")
+    kept = [done["ic"], done["sid"]]
     assert [row.features["mode"] for row in live] == ["live", "live"]
     assert live[0].metrics == kept[0].metrics
     assert live[0].selection == kept[0].selection
@@ -145,7 +146,7 @@ def test_a_full_disk_fails_the_cell_and_what_was_finished_serves_the_next_try(ru
 
 
 def test_a_row_that_cannot_be_read_is_said_and_computed_again(done_runs, runs, capsys):
-    (row,) = [r for r in done_runs.outcome.rows if (r.upstream, r.task) == ("fbank", "ic")]
+    row = rows_by_task(done_runs, "fbank")["ic"]
     shutil.copytree(done_runs.results / "fbank" / "ic", runs.results / "fbank" / "ic")
     runs.folder.joinpath("cache").symlink_to(done_runs.cache)
     path = folder_of(runs, row) / "row.json"
@@ -174,7 +175,7 @@ def test_missing_data_costs_the_cells_that_need_it(runs, tmp_path, capsys):
 def test_run_gives_the_row(done_runs):
     row = benchmark.run("fbank", "ks", **{k: v for k, v in done_runs.options().items() if k != "upstream"})
     assert isinstance(row, Row)
-    assert plain(row) == plain(done_runs.outcome.rows[0])
+    assert plain(row) == plain(rows_by_task(done_runs, "fbank")["ks"])
     rows = benchmark.run(**done_runs.options("fbank", task=["ks", "er"]))
     assert [row.task for row in rows] == ["ks", "er"]
 

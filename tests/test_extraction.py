@@ -15,7 +15,7 @@ import torch
 from feature_sets import SHARD, counting, noise_corpus, put_noise, request
 
 from downstream import extraction, store
-from downstream.extraction import bytes_to_write, pooled
+from downstream.extraction import bytes_to_write, stored
 from downstream.features import LiveFeatures
 from upstream.errors import ContractError, DataError, ResourceError
 
@@ -25,7 +25,7 @@ COUNT, SHARDS = 28, 4
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(extraction, "_SHARD_RECORDS", SHARD)
+    monkeypatch.setattr(extraction, "_SHARD_RECORDS", dict.fromkeys(extraction._SHARD_RECORDS, SHARD))
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def asked(manifest):
 
 def make(asked, cache, say=None):
     """Make the store, saying nothing unless something is to be said; returns it and how much was heard."""
-    features = pooled(asked, cache, False, say or pytest.fail)
+    features = stored(asked, cache, False, say or pytest.fail)
     features.close()
     return features, asked.upstream.calls
 
@@ -55,7 +55,7 @@ def whole(manifest, tmp_path_factory):
     """What a process alone and undisturbed makes."""
     cache = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "_SHARD_RECORDS", SHARD)
+        patch.setattr(extraction, "_SHARD_RECORDS", dict.fromkeys(extraction._SHARD_RECORDS, SHARD))
         make(request(counting(), manifest, croppable=True, crop_seconds=0.1), cache)
     found = shards(cache)
     assert list(found) == [f"{number:05d}.shard" for number in range(SHARDS)]
@@ -122,7 +122,7 @@ def test_a_changed_file_makes_its_shard_again(tmp_path):
     put_noise(tmp_path / "data" / "010.wav", 0.3, seed=77)
     os.utime(tmp_path / "data" / "011.wav", (10**9, 10**9))
     said, again = [], request(counting(), manifest)
-    features = pooled(again, tmp_path, False, said.append)
+    features = stored(again, tmp_path, False, said.append)
     assert again.upstream.calls == SHARD
     assert len(said) == 1
     assert "00001.shard: 2 of its audio files changed since; made again" in said[0]
@@ -206,7 +206,7 @@ from feature_sets import SHARD, counting, noise_corpus, request
 from downstream import extraction
 from downstream.types import Example, Manifest
 
-extraction._SHARD_RECORDS = SHARD
+extraction._SHARD_RECORDS = dict.fromkeys(extraction._SHARD_RECORDS, SHARD)
 folder = Path({folder!r})
 examples = [Example(f"u{{i}}", f"{{i:03d}}.wav", ("a",), f"speaker{{i % 3}}") for i in range({count})]
 manifest = Manifest("noise", folder, {{"train": examples}}, {{"train": {count}}})
@@ -219,7 +219,7 @@ model = counting("mel_no_cmvn", int(sys.argv[1]), stall)
 asked = request(model, manifest, croppable=True, crop_seconds=0.1)
 print("ready", flush=True)
 sys.stdin.readline()
-extraction.pooled(asked, Path({cache!r}), False, print)
+extraction.stored(asked, Path({cache!r}), False, print)
 print("heard", model.calls, flush=True)
 """
 

@@ -52,9 +52,13 @@ def clip(samples, blocks=True):
     return Clip(wave + torch.linspace(-1, 1, samples), f"u{samples}", blocks)
 
 
+def sums_of(block):
+    return lambda clips: RunningSums(block if any(clip.blocks for clip in clips) else None)
+
+
 def hear(tiny, lengths, say=None, block=BLOCK, read=clip):
     """The names of the clips in the order they came, and what was kept of each."""
-    listener = Listener(tiny.loaded, block, say)
+    listener = Listener(tiny.loaded, sums_of(block), say)
     heard = list(listener.hear(read, lengths, [length / 16000 for length in lengths]))
     return [clip.who for clip, _ in heard], [pooled for _, pooled in heard]
 
@@ -85,7 +89,7 @@ def test_sums_over_pieces_are_those_of_all_frames(cuts):
     for piece in np.split(frames.numpy(), cuts, axis=1):
         layers = list(torch.from_numpy(piece)[:, None])
         sums.add(HiddenStates(layers, torch.tensor([piece.shape[1]]), HOP))
-    (kept,) = sums.pooled()
+    (kept,) = sums.kept()
     exact = frames.numpy().astype(np.float64)
     assert kept.frames == 73
     np.testing.assert_allclose(kept.mean, exact.mean(axis=1), rtol=1e-6)
@@ -100,7 +104,7 @@ def test_what_lies_behind_an_utterance_is_not_counted():
     frames[1, 12:] = torch.nan
     sums = RunningSums(BLOCK)
     sums.add(HiddenStates([frames], torch.tensor([35, 12]), HOP))
-    long, short = sums.pooled()
+    long, short = sums.kept()
     assert (long.edges.shape[0], short.edges.shape[0]) == (4, 2)
     torch.testing.assert_close(short.mean[0], frames[1, :12].mean(dim=0))
     torch.testing.assert_close(short.norms[0], frames[1, :12].norm(dim=1).mean())
@@ -112,7 +116,7 @@ def test_half_precision_is_summed_in_full():
     """In bfloat16 1 + 1/256 is 1: sums of it would stand still at 256."""
     sums = RunningSums(BLOCK)
     sums.add(HiddenStates([torch.ones(1, 3000, DIM, dtype=torch.bfloat16)], torch.tensor([3000]), HOP))
-    (kept,) = sums.pooled()
+    (kept,) = sums.kept()
     assert kept.mean.eq(1).all()
     assert kept.edges[-1].eq(3000).all()
     assert kept.norms == pytest.approx(5**0.5, rel=1e-6)
@@ -124,7 +128,7 @@ def test_what_is_small_is_not_lost_beside_what_is_large():
     frames[:, 5], frames[:, -5] = 2.0**26, -(2.0**26)
     sums = RunningSums(BLOCK)
     sums.add(HiddenStates([frames], torch.tensor([3000]), HOP))
-    (kept,) = sums.pooled()
+    (kept,) = sums.kept()
     torch.testing.assert_close(kept.mean, torch.full((1, DIM), 2998 / 3000))
     torch.testing.assert_close(kept.edges[-1], torch.full((1, DIM), 2998.0))
 
@@ -371,7 +375,7 @@ def test_an_upstream_that_stops_leaves_no_threads():
         raise KeyboardInterrupt
 
     tiny = Tiny(stop)
-    listener = Listener(tiny.loaded, BLOCK)
+    listener = Listener(tiny.loaded, sums_of(BLOCK))
     heard = listener.hear(clip, LENGTHS, [1.0] * len(LENGTHS))
     with pytest.raises(KeyboardInterrupt) as stopped:
         next(heard)

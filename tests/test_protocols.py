@@ -8,14 +8,24 @@ from downstream import protocols, tasks
 from downstream.protocols import load
 from upstream.errors import MissingError, UsageError
 
-# The published protocol, typed by hand: Adam at 1e-4 and clipping at 1 everywhere. Micro-batch, micro-batches of a
-# step, steps, steps between two looks at dev.
+# The published protocol, typed by hand: Adam, clipping at 1. Micro-batch, micro-batches of a step, steps, steps between
+# two looks at dev, learning rate, width of the first Linear.
 SUPERB = {
-    "ks": (32, 1, 200_000, 5_000),
-    "ic": (32, 1, 200_000, 5_000),
-    "sid": (8, 4, 200_000, 5_000),
-    "er": (4, 8, 30_000, 1_000),
+    "pr": (16, 2, 100_000, 1_000, 1e-2, 256),
+    "asr": (16, 1, 200_000, 2_000, 1e-4, 1024),
+    "ood-asr-zh": (16, 1, 500_000, 5_000, 1e-4, 1024),
+    "ood-asr-es": (16, 1, 500_000, 2_000, 1e-4, 1024),
+    "ood-asr-ar": (16, 1, 500_000, 5_000, 1e-4, 1024),
+    "ks": (32, 1, 200_000, 5_000, 1e-4, 256),
+    "sid": (8, 4, 200_000, 5_000, 1e-4, 256),
+    "ic": (32, 1, 200_000, 5_000, 1e-4, 256),
+    "sf": (32, 1, 200_000, 2_000, 1e-4, 1024),
+    "er": (4, 8, 30_000, 1_000, 1e-4, 256),
 }
+MINI_OWN = {"pr": ("grid",), "asr": ("grid", "projector", "hidden", "frame_samples")}
+MINI_OWN |= dict.fromkeys(("ood-asr-zh", "ood-asr-es", "ood-asr-ar"), ("grid", "projector", "hidden"))
+MINI_OWN["sf"] = MINI_OWN["asr"]
+RECURRENT = ("asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")
 GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
@@ -38,27 +48,40 @@ def test_superb_is_as_published():
     assert list(protocol.tasks) == list(SUPERB) == list(tasks.TASKS)
     for name, numbers in SUPERB.items():
         task = protocol.task(name)
-        assert (task.batch, task.accumulate, task.steps, task.eval_every) == numbers
-        assert task.batch * task.accumulate == 32
-        assert (task.lr, task.clip, task.projector, task.rates) == (1e-4, 1.0, 256, GRID)
+        assert (task.batch, task.accumulate, task.steps, task.eval_every, task.lr, task.projector) == numbers
+        assert (task.clip, task.rates) == (1.0, GRID)
+
+
+def having(**values):
+    """The tasks of which that is true, all others being as most are."""
+    return [n for n, task in load("superb").tasks.items() if all(getattr(task, k) == v for k, v in values.items())]
 
 
 def test_what_only_some_tasks_have():
-    tasks = load("superb").tasks
-    assert {name: t.balanced for name, t in tasks.items()} == {"ks": True, "ic": False, "sid": False, "er": False}
-    assert {name: t.drop_last for name, t in tasks.items()} == {"ks": True, "ic": False, "sid": False, "er": False}
-    assert {name: t.gain_db for name, t in tasks.items()} == {"ks": -3.0, "ic": 0.0, "sid": 0.0, "er": 0.0}
-    assert {name: t.crop_seconds for name, t in tasks.items()} == {"ks": None, "ic": None, "sid": 8.0, "er": None}
+    assert having(balanced=True, drop_last=True, gain_db=-3.0) == ["ks"]
+    assert len(having(balanced=False, drop_last=False, gain_db=0.0)) == len(SUPERB) - 1
+    assert having(crop_seconds=8.0) == ["sid"]
+    assert len(having(crop_seconds=None)) == len(SUPERB) - 1
+    assert having(halve_seconds=18.75) == ["pr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf"]
+    assert having(hidden=1024, layers=2, dropout=0.2) == list(RECURRENT)
+    assert having(time_warp=5, freq_masks=4, freq_width=50, time_masks=2, time_width=40) == list(RECURRENT)
+    assert having(project=True, frame_samples=320) == ["ood-asr-zh", "ood-asr-es", "ood-asr-ar"]
+    assert having(beam=5, beam_threshold=25.0, lm_weight=2.0, word_score=-1.0) == ["asr"]
+    assert "hidden" not in load("superb").task("ks").settings()
 
 
-def test_mini_differs_in_its_steps_only():
+def test_mini_differs_in_its_steps_and_where_that_is_told():
     superb, mini = load("superb"), load("mini")
     assert mini.name == "mini"
-    assert mini.grid == superb.grid
+    assert (mini.grid, list(mini.tasks)) == (superb.grid, list(superb.tasks))
     for name, task in mini.tasks.items():
         published = superb.task(name)
         assert task.steps < published.steps
-        assert dataclasses.replace(task, steps=published.steps, eval_every=published.eval_every) == published
+        same = dataclasses.replace(task, steps=published.steps, eval_every=published.eval_every)
+        if name in MINI_OWN:
+            assert all(getattr(task, key) != getattr(published, key) for key in MINI_OWN[name])
+            same = dataclasses.replace(same, **{k: getattr(published, k) for k in (*MINI_OWN[name], "rates")})
+        assert same == published
 
 
 def test_every_protocol_that_is_listed_can_be_loaded():
@@ -66,12 +89,33 @@ def test_every_protocol_that_is_listed_can_be_loaded():
     assert [load(name).name for name in protocols.names()] == protocols.names()
 
 
+def test_a_task_may_have_a_grid_of_its_own():
+    protocol = load("superb", ["asr.grid=[0.5, 1e-3]"])
+    assert protocol.task("asr").rates == (0.5, 0.001)
+    assert protocol.task("pr").rates == GRID
+    assert protocol.changes_of("asr") == ("grid=[0.5, 1e-3]",)
+    assert load("superb", ["asr.grid=[0.5]"], ["0.25"]).changes_of("asr") == ("grid=[0.5]", "lr=0.25")
+
+
+def test_set_touches_the_tasks_that_have_the_number():
+    protocol = load("superb", ["hidden=64"])
+    assert {name for name, task in protocol.tasks.items() if task.hidden == 64} == set(RECURRENT)
+    assert protocol.changes_of("ks") == protocol.changes_of("pr") == ()
+    assert protocol.changes_of("sf") == ("hidden=64",)
+    assert {task.crop_seconds for task in load("superb", ["crop_seconds=3"]).tasks.values()} == {3.0}
+
+
+def test_some_numbers_may_be_zero():
+    task = load("superb", ["asr.dropout=0", "asr.time_warp=0", "asr.word_score=-2"]).task("asr")
+    assert (task.dropout, task.time_warp, task.word_score) == (0.0, 0, -2.0)
+
+
 # --set
 
 
 def test_set_changes_one_task_or_all():
     protocol = load("superb", ["steps=10", "ks.steps=7", "sid.crop_seconds=null", "ks.balanced=false", "clip=2"])
-    assert {name: task.steps for name, task in protocol.tasks.items()} == {"ks": 7, "ic": 10, "sid": 10, "er": 10}
+    assert {name: task.steps for name, task in protocol.tasks.items()} == dict.fromkeys(SUPERB, 10) | {"ks": 7}
     assert protocol.task("sid").crop_seconds is None
     assert protocol.task("ks").balanced is False
     assert {task.clip for task in protocol.tasks.values()} == {2.0}
@@ -82,12 +126,16 @@ def test_set_changes_one_task_or_all():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("stepz=5", r"unknown key in --set ks 'stepz'. Did you mean: steps"),
+        ("stepz=5", r"unknown key in --set pr 'stepz'. Did you mean: steps"),
         ("kz.steps=5", r"unknown task in --set kz.steps=5 'kz'. Did you mean: ks"),
-        ("asr.steps=5", "unknown task"),
+        ("asv.steps=5", "unknown task"),
+        ("asr.dropout=-0.1", r"asr.dropout is -0.1; expected a number from 0 up or null"),
+        ("asr.grid=0.1", r"asr.grid is 0.1; expected a list of learning rates"),
+        ("asr.grid=[0]", r"asr.grid is 0.*; expected a number above 0"),
+        ("asr.project=1", "asr.project is 1; expected true or false or null"),
         ("steps", "--set steps: expected KEY=VALUE or TASK.KEY=VALUE, such as ks.steps=1000"),
         ("steps=", "expected a whole number above 0"),
-        ("steps=0", "--set ks.steps is 0; expected a whole number above 0"),
+        ("steps=0", "--set pr.steps is 0; expected a whole number above 0"),
         ("steps=-3", "expected a whole number above 0"),
         ("steps=2.5", "expected a whole number above 0"),
         ("steps=many", "steps is 'many'; expected a whole number above 0"),
@@ -101,7 +149,7 @@ def test_set_changes_one_task_or_all():
         ("balanced=maybe", "expected true or false"),
         ("crop_seconds=long", "expected a number above 0 or null"),
         ("batch=[1, 2]", "expected a whole number above 0"),
-        ("rates=[0.1]", "unknown key in --set ks 'rates'"),
+        ("rates=[0.1]", "unknown key in --set pr 'rates'"),
         ("lr=-1", "lr is -1.0; expected a number above 0"),
         ("clip=0", "clip is 0.0; expected a number above 0"),
         ("crop_seconds=0", "expected a number above 0 or null"),

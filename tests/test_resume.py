@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import SmallRuns, contents, wait_for
+from small_runs import SHORT, SmallRuns, contents, wait_for
 
 from benchmark.rows import read_row
 from downstream import extraction, train
@@ -16,14 +16,19 @@ CELLS = ("--upstream", "fbank_no_cmvn", "--task", "sid", "er", "--lr", "0.1", "0
 SETTINGS = ("projector=32", "eval_every=25", "sid.steps=700", "er.steps=250")
 SHARD = 16
 # A checkpoint at every look, and many shards: more moments to be stopped at.
-OFTEN = f"from downstream import extraction, train\ntrain._SAVE_SECONDS = -1.0\nextraction._SHARD_RECORDS = {SHARD}"
+OFTEN = f"""
+from downstream import extraction, train
+train._SAVE_SECONDS = -1.0
+train._SAVING_SHARE = float("inf")
+extraction._SHARD_RECORDS = dict.fromkeys(extraction._SHARD_RECORDS, {SHARD})"""
 SID, ER = "results/fbank_no_cmvn/sid", "results/fbank_no_cmvn/er"
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
     monkeypatch.setattr(train, "_SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(extraction, "_SHARD_RECORDS", SHARD)
+    monkeypatch.setattr(train, "_SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(extraction, "_SHARD_RECORDS", dict.fromkeys(extraction._SHARD_RECORDS, SHARD))
 
 
 def go_on(runs):
@@ -36,7 +41,7 @@ def straight(mini_data, tmp_path_factory):
     """What an undisturbed run leaves."""
     runs = SmallRuns(mini_data, tmp_path_factory.mktemp("straight"), SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "_SHARD_RECORDS", SHARD)
+        patch.setattr(extraction, "_SHARD_RECORDS", dict.fromkeys(extraction._SHARD_RECORDS, SHARD))
         go_on(runs)
     return contents(runs.results), {path.name: path.read_bytes() for path in runs.cache.rglob("*.shard")}
 
@@ -99,13 +104,14 @@ def killed_at_write(number, work):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def test_killed_in_the_middle_of_every_write(mini_data, tmp_path):
+@pytest.mark.parametrize(("task", "mode"), [("sid", "pooled"), ("asr", "frames"), ("sf", "live")])
+def test_killed_in_the_middle_of_every_write(task, mode, mini_data, tmp_path):
     """One process after the other does the same, and each gets one write further before it is killed."""
-    small = "steps=20", "eval_every=10", "projector=16"
+    small = "sid.steps=20", "sid.eval_every=10", "projector=16", *SHORT
     straight, killed = (SmallRuns(mini_data, tmp_path / name, small) for name in ("straight", "killed"))
-    straight.run("mel_no_cmvn", task="sid")
+    straight.run("mel_no_cmvn", task=task, features=mode)
     kills = 0
-    while killed_at_write(kills + 1, lambda: killed.run("mel_no_cmvn", task="sid")):
+    while killed_at_write(kills + 1, lambda: killed.run("mel_no_cmvn", task=task, features=mode)):
         kills += 1
         assert kills < 50
     assert kills > 5

@@ -118,9 +118,10 @@ def test_weighted_draws_come_near_the_weights():
 
 def test_keyword_spotting_draws_its_classes_evenly(mini_manifest):
     """Twelve classes with very different numbers of clips; silence by file, then by crop."""
-    task, manifest = tasks.get("ks"), mini_manifest("speech_commands")
-    (fold,) = task.folds(manifest, load("superb").task("ks"))
-    (classes,) = task.classes(manifest)
+    task, manifest, protocol = tasks.get("ks"), mini_manifest("speech_commands"), load("superb").task("ks")
+    objective = task.objective(manifest, protocol)
+    (fold,) = task.folds(manifest, protocol, objective)
+    (classes,) = objective.classes
     words, silence = manifest.splits["train"], manifest.splits["silence"]
     assert fold.train.draws == len(words) + len({e.audio for e in silence})
     drawn = np.concatenate([fold.train.epoch(SEED, number) for number in range(300)])
@@ -139,8 +140,9 @@ def test_keyword_spotting_draws_its_classes_evenly(mini_manifest):
 def test_other_tasks_and_an_unbalanced_protocol_draw_everything_once(mini_manifest):
     protocol = load("superb", ["ks.balanced=false"])
     for name in tasks.TASKS:
-        manifest = mini_manifest(tasks.get(name).corpus)
-        for fold in tasks.get(name).folds(manifest, protocol.task(name)):
+        task, numbers = tasks.get(name), protocol.task(name)
+        manifest = mini_manifest(task.corpus)
+        for fold in task.folds(manifest, numbers, task.objective(manifest, numbers)):
             assert all(part.weights is None for part in fold.pools)
             assert (fold.dev.dev_counts(SEED) == 1).all()
 

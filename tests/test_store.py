@@ -33,7 +33,7 @@ def records(sizes=SIZES, seed=0):
             "resampled": number % 2,
             "mixed_down": 1,
         }
-        yield random.standard_normal(size).astype(np.float32), facts
+        yield [random.standard_normal(size).astype(np.float32)], facts
 
 
 @pytest.fixture
@@ -49,9 +49,9 @@ def test_what_is_written_is_read(shard):
     assert [tuple(stamp) for stamp in index.stamp] == [(44 + i, 10**18 + i) for i in range(4)]
     assert (index.resampled, index.mixed_down, len(index)) == (2, 4, 4)
     reader = ShardReader([shard], [index])
-    for number, (values, _) in enumerate(records()):
+    for number, ((values,), _) in enumerate(records()):
         out = np.empty_like(values)
-        reader.read_into(out, number)
+        reader.read_into([out], number)
         assert np.array_equal(out, values)
     reader.close()
 
@@ -69,7 +69,7 @@ def test_parts_of_records_of_several_shards(tmp_path):
     indexes = [
         write_shard(path, records(size, seed)) for seed, (path, size) in enumerate(zip(paths, sizes, strict=True))
     ]
-    everything = [v for seed, size in enumerate(sizes) for v, _ in records(size, seed)]
+    everything = [v for seed, size in enumerate(sizes) for (v,), _ in records(size, seed)]
     reader = ShardReader(paths, indexes)
     assert len(reader) == 3
     assert reader.frames.tolist() == [4, 6, 9]
@@ -77,15 +77,30 @@ def test_parts_of_records_of_several_shards(tmp_path):
         for skip in range(len(values)):
             for count in range(1, len(values) - skip + 1):
                 out = np.full((count, 1), np.nan, dtype=np.float32)
-                reader.read_into(out, number, skip)
+                reader.read_into([out], number, 4 * skip)
                 assert np.array_equal(out[:, 0], values[skip : skip + count])
+    reader.close()
+
+
+def test_a_record_of_several_arrays_is_read_in_one_go(tmp_path):
+    random = np.random.default_rng(0)
+    arrays = [random.standard_normal(3).astype(np.float32), random.standard_normal((2, 5)).astype(np.float16)]
+    facts = next(records())[1]
+    index = write_shard(tmp_path / "a.shard", [(arrays, facts), (arrays[::-1], facts)])
+    assert index.offset[1] - index.offset[0] == 3 * 4 + 10 * 2
+    reader = ShardReader([tmp_path / "a.shard"], [read_index(tmp_path / "a.shard")])
+    outs = [np.empty_like(array) for array in arrays]
+    reader.read_into(outs, 0)
+    assert all(np.array_equal(out, array) for out, array in zip(outs, arrays, strict=True))
+    reader.read_into(outs[:1], 1, skip=20)
+    assert np.array_equal(outs[0], arrays[0])
     reader.close()
 
 
 def test_a_part_of_a_larger_array_is_filled_in_place(shard):
     reader, out = ShardReader([shard], [read_index(shard)]), np.zeros((3, 5), dtype=np.float32)
-    reader.read_into(out[1], 0)
-    assert np.array_equal(out[1], next(records())[0])
+    reader.read_into([out[1]], 0)
+    assert np.array_equal(out[1], next(records())[0][0])
     assert not out[[0, 2]].any()
     reader.close()
 
@@ -94,7 +109,7 @@ def test_a_shard_cut_under_a_reader_is_told(shard):
     reader = ShardReader([shard], [read_index(shard)])
     os.truncate(shard, 100)
     with pytest.raises(ShardError, match=r"record 2 ended after \d+ of 1200 bytes; run the same command again"):
-        reader.read_into(np.empty(300, dtype=np.float32), 2)
+        reader.read_into([np.empty(300, dtype=np.float32)], 2)
     reader.close()
 
 

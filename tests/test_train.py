@@ -13,10 +13,11 @@ from safetensors import safe_open
 
 from downstream import train as training
 from downstream.grid import MeanLinearGrid
+from downstream.objectives.classification import Classification
 from downstream.protocols import load
 from downstream.sampling import Pool
 from downstream.tasks import Fold
-from downstream.train import Interrupted, Split, encode, fit, predict
+from downstream.train import Interrupted, Split, fit, predict
 from downstream.types import Example
 from upstream.errors import DataError
 
@@ -26,8 +27,13 @@ STEPS, LOOK = 40, 10
 PROTOCOL = dataclasses.replace(load("superb").task("ic"), steps=STEPS, eval_every=LOOK, batch=6, projector=16)
 
 
+OBJECTIVE = Classification((tuple("abc"),))
+
+
 class Memory:
     """Features that need no audio; may do something at one of the batches that training asks for."""
+
+    eval_rows, ahead = 256, 0
 
     def __init__(self, means, samples=1000, at=None, then=None):
         self.means, self.samples = means, np.full(len(means), samples)
@@ -58,12 +64,13 @@ class Training:
         self.grid = grid or MeanLinearGrid(LAYERS, DIM, (CLASSES,), protocol.projector, list(rates), 1.0, seed, CPU)
         examples = [Example(str(i), "", ("x",)) for i in range(60)]
         self.fold = Fold("all", Pool(examples[:40]), Pool(examples[40:]), Pool([]))
-        self.splits = [Split(rows, targets[rows], np.ones(len(rows))) for rows in (np.arange(40), np.arange(40, 60))]
+        parts = (np.arange(40), np.arange(40, 60))
+        self.splits = [Split([examples[r] for r in rows], rows, targets[rows], np.ones(len(rows))) for rows in parts]
         self.rest = protocol, None, seed, checkpoint, False
         self.checkpoint = checkpoint
 
     def __call__(self, on_look=lambda history: None):
-        return fit(self.fold, self.grid, self.features, *self.splits, *self.rest, on_look)
+        return fit(self.fold, OBJECTIVE, self.grid, self.features, *self.splits, *self.rest, on_look)
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +112,8 @@ def test_training_sees_the_targets_of_the_rows_it_drew(tmp_path):
     grid = Watched(LAYERS, DIM, (CLASSES,), 16, [0.01], 1.0, 0, CPU)
     examples = [Example(str(row), "", ("x",)) for row in rows]
     fold = Fold("all", Pool(examples), Pool(examples[:9]), Pool([]))
-    splits = [Split(r, targets[r], np.ones(len(r))) for r in (rows, rows[:9])]
-    fit(fold, grid, features, *splits, PROTOCOL, None, 0, tmp_path / "all.state", False)
+    splits = [Split([None] * len(r), r, targets[r], np.ones(len(r))) for r in (rows, rows[:9])]
+    fit(fold, OBJECTIVE, grid, features, *splits, PROTOCOL, None, 0, tmp_path / "all.state", False)
     assert len(seen) == STEPS
     of_row = {tuple(mean.flatten().tolist()): target for mean, target in zip(means, targets, strict=True)}
     assert all(
@@ -131,7 +138,7 @@ class Scripted:
 
     def __init__(self, *scripts):
         self.scripts, self.look, self.kept = scripts, -1, []
-        self.rates, self.device, self.size = [0.1] * len(scripts), CPU, 1
+        self.rates, self.device, self.threads = [0.1] * len(scripts), CPU, 1
         self.losses = iter(float(n) for n in range(1000))
 
     def step(self, means, targets, weights):
@@ -232,6 +239,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
 @pytest.mark.parametrize("look", [1, 2, 3])
 def test_a_crash_goes_back_to_the_last_save(look, straight, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(training, "_SAVING_SHARE", float("inf"))
 
     def crash(history):
         if len(history) == look:
@@ -286,14 +294,38 @@ def test_predictions_of_many_rows_come_in_their_order():
     means, _ = clouds(600)
     grid = MeanLinearGrid(LAYERS, DIM, (CLASSES, 2), 16, [0.1, 0.01], 1.0, 0, CPU)
     rows = np.random.default_rng(0).permutation(600)
-    assert np.array_equal(predict(grid, Memory(means), rows), grid.predict(means[rows]).numpy())
+    objective = Classification((tuple("abc"), ("x", "y")))
+    found = predict(objective, grid, Memory(means), rows)
+    assert np.array_equal(np.array(found), grid.predict(means[rows]).numpy())
+
+
+def test_utterances_of_similar_length_are_looked_at_together():
+    """The longest first, so that they share their padding; the answers come in the order of the rows all the same."""
+    means, _ = clouds(40)
+    features = Memory(means)
+    features.samples, features.eval_rows = np.random.default_rng(1).permutation(40), 8
+    grid = MeanLinearGrid(LAYERS, DIM, (CLASSES,), 16, [0.1], 1.0, 0, CPU)
+    rows = np.arange(5, 40)
+    found = predict(OBJECTIVE, grid, features, rows)
+    assert np.array_equal(np.array(found), grid.predict(means[rows]).numpy())
+    lengths = [features.samples[batch] for batch, _ in features.asked]
+    assert [len(batch) for batch in lengths] == [8, 8, 8, 8, 3]
+    assert np.array_equal(np.concatenate(lengths), np.sort(features.samples[rows])[::-1])
+
+
+def test_what_is_read_ahead_trains_to_the_same_bytes(straight, tmp_path):
+    one = Training(tmp_path / "all.state")
+    one.features.ahead = 2
+    assert one() == straight[0]
+    assert one.checkpoint.read_bytes() == straight[1]
 
 
 def test_class_names_become_numbers():
-    classes = ("on", "off"), ("none", "kitchen", "hall")
-    assert encode([("off", "hall"), ("on", "none")], classes, "here").tolist() == [[1, 2], [0, 0]]
+    objective = Classification((("on", "off"), ("none", "kitchen", "hall")))
+    examples = [Example("a", "", ("off", "hall")), Example("b", "", ("on", "none")), Example("c", "", ("on", "attic"))]
+    assert objective.encode(examples[:2], "here").tolist() == [[1, 2], [0, 0]]
     with pytest.raises(DataError, match="here: label 'attic' is not among the labels of the training split"):
-        encode([("on", "attic")], classes, "here")
+        objective.encode(examples, "here")
 
 
 def test_a_checkpoint_of_another_shape_leaves_no_trace(tmp_path):

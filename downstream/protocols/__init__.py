@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import get_args
 
 import yaml
 
@@ -11,6 +12,8 @@ from upstream.errors import MissingError, UsageError, unknown
 
 _HERE = Path(__file__).parent
 _KEYS = ("name", "base", "grid", "defaults", "tasks")
+_ANY_NUMBER = ("gain_db", "lm_weight", "word_score")
+_FROM_ZERO = ("dropout", "time_warp", "freq_masks", "freq_width", "time_masks", "time_width")
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,34 @@ class TaskProtocol:
     drop_last: bool
     gain_db: float
     crop_seconds: float | None
-    rates: tuple[float, ...] = ()  # the learning rates to train: the grid of the protocol, or those asked for
+    # What only some tasks have; None for the others.
+    halve_seconds: float | None = None
+    hidden: int | None = None
+    layers: int | None = None
+    dropout: float | None = None
+    project: bool | None = None
+    frame_samples: int | None = None
+    time_warp: int | None = None
+    freq_masks: int | None = None
+    freq_width: int | None = None
+    time_masks: int | None = None
+    time_width: int | None = None
+    beam: int | None = None
+    beam_threshold: float | None = None
+    lm_weight: float | None = None
+    word_score: float | None = None
+    grid: tuple[float, ...] | None = None  # where a task has another one than its protocol
+    rates: tuple[float, ...] = ()  # the learning rates to train: those of the grid, or those asked for
+
+    def settings(self) -> dict[str, object]:
+        """What there is to say of it: without what the task does not have."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    def need(self, *keys: str) -> None:
+        """Refuse a protocol that leaves out what a task of this kind must have."""
+        missing = [key for key in keys if getattr(self, key) is None]
+        if missing:
+            raise UsageError(f"the protocol gives no {', '.join(missing)}. Add them, or take `base: superb`.")
 
 
 @dataclass(frozen=True)
@@ -47,8 +77,8 @@ class Protocol:
 
     def changes_of(self, task: str) -> tuple[str, ...]:
         """What makes this task's training another than the protocol's, in words."""
-        rates = self.task(task).rates
-        other_rates = () if rates == self.grid else (f"lr={','.join(f'{rate:g}' for rate in rates)}",)
+        rates, grid = self.task(task).rates, self.task(task).grid or self.grid
+        other_rates = () if rates == grid else (f"lr={','.join(f'{rate:g}' for rate in rates)}",)
         return (*self.changes.get(task, ()), *other_rates)
 
 
@@ -61,7 +91,7 @@ def load(name: str, changes: Iterable[str] = (), lr: Iterable[str] = ("grid",)) 
     protocol = _read(name, ())
     for change in changes:
         protocol = _changed(protocol, change)
-    tasks = {task: replace(p, rates=_rates(lr, protocol.grid, p.lr)) for task, p in protocol.tasks.items()}
+    tasks = {task: replace(p, rates=_rates(lr, p.grid or protocol.grid, p.lr)) for task, p in protocol.tasks.items()}
     return replace(protocol, tasks=tasks)
 
 
@@ -83,16 +113,20 @@ def _read(name: object, readers: tuple[Path, ...]) -> Protocol:
     own_name = str(content.get("name", path.stem))
     if own_name in names() and path.parent != _HERE:
         raise UsageError(f"{path}: the name '{own_name}' belongs to a built-in protocol. Give it a `name:` of its own.")
-    grid = content.get("grid", list(base.grid))
-    if not isinstance(grid, list) or not grid:
-        raise UsageError(f"{path}: grid is {grid!r}; expected a list of learning rates, here or in its base.")
+    grid = _grid(content.get("grid", list(base.grid)), f"{path}: grid", ", here or in its base")
     tasks = dict(base.tasks)
     defaults = _mapping(content.get("defaults", {}), f"{path}: defaults")
     for task, values in content["tasks"].items():
         where = f"{path}: {task}"
         given = {} if values is None else _mapping(values, where)
         tasks[task] = _task(_plain(tasks.get(task)) | defaults | given, where)
-    return Protocol(own_name, tuple(_value("lr", float, rate, f"{path}: grid") for rate in grid), tasks)
+    return Protocol(own_name, grid, tasks)
+
+
+def _grid(values: object, where: str, place: str = "") -> tuple[float, ...]:
+    if not isinstance(values, (list, tuple)) or not values:
+        raise UsageError(f"{where} is {values!r}; expected a list of learning rates{place}.")
+    return tuple(_value("lr", float, rate, where) for rate in values)
 
 
 def _content(path: Path) -> dict:
@@ -120,37 +154,48 @@ def _plain(task: TaskProtocol | None) -> dict:
 
 
 def _task(values: dict, where: str) -> TaskProtocol:
-    kinds = {field.name: field.type for field in fields(TaskProtocol) if field.name != "rates"}
+    known = {field.name: field for field in fields(TaskProtocol) if field.name != "rates"}
     for key in values:
-        if key not in kinds:
-            raise unknown(f"key in {where}", str(key), kinds)
-    missing = [key for key in kinds if key not in values]
+        if key not in known:
+            raise unknown(f"key in {where}", str(key), known)
+    missing = [key for key, of in known.items() if key not in values and of.default is MISSING]
     if missing:
         raise UsageError(f"{where}: {', '.join(missing)} not given.")
-    return TaskProtocol(**{key: _value(key, kind, values[key], f"{where}.{key}") for key, kind in kinds.items()})
+    return TaskProtocol(**{key: _value(key, known[key].type, value, f"{where}.{key}") for key, value in values.items()})
 
 
 def _value(key: str, kind: object, value: object, where: str) -> object:
-    """A value of its field's kind and meaning: everything but a gain is above zero."""
+    """A value of its field's kind and meaning: most are above zero."""
+    optional = type(None) in get_args(kind)
+    if value is None and optional:
+        return None
+    if key == "grid":
+        return _grid(value, where)
+    kind = next((one for one in get_args(kind) if one is not type(None)), kind)
+    above = "" if key in _ANY_NUMBER else " from 0 up" if key in _FROM_ZERO else " above 0"
     if kind is bool:
-        expected, fits = "true or false", isinstance(value, bool)
+        expected, number = "true or false", math.nan
     elif kind is int:
-        expected, fits = "a whole number above 0", type(value) is int and value > 0
+        expected, number = f"a whole number{above}", value if type(value) is int else math.nan
     else:
-        optional = kind is not float
-        expected = ("a number" if key == "gain_db" else "a number above 0") + (" or null" if optional else "")
-        try:
-            value = None if value is None else float(value) if type(value) in (int, float, str) else math.nan
-        except ValueError:  # YAML reads 1e-3 as text, and anything else too
-            raise UsageError(f"{where} is {value!r}; expected {expected}.") from None
-        fits = optional if value is None else math.isfinite(value) and (key == "gain_db" or value > 0)
-    if not fits:
-        raise UsageError(f"{where} is {value!r}; expected {expected}.")
+        expected, number = f"a number{above}", _as_number(value)
+        value = value if math.isnan(number) else number
+    fits = math.isfinite(number) and (not above or number > 0 or (number == 0 and key in _FROM_ZERO))
+    if not (isinstance(value, bool) if kind is bool else fits):
+        raise UsageError(f"{where} is {value!r}; expected {expected}{' or null' if optional else ''}.")
     return value
 
 
+def _as_number(value: object) -> float:
+    """A number however YAML read it: it takes 1e-3 for text."""
+    try:
+        return float(value) if type(value) in (int, float, str) else math.nan
+    except ValueError:
+        return math.nan
+
+
 def _changed(protocol: Protocol, change: str) -> Protocol:
-    """Apply one --set KEY=VALUE (to every task) or --set TASK.KEY=VALUE."""
+    """Apply one --set KEY=VALUE (to every task that has such a number) or --set TASK.KEY=VALUE."""
     name, equals, text = change.partition("=")
     if not equals:
         raise UsageError(f"--set {change}: expected KEY=VALUE or TASK.KEY=VALUE, such as ks.steps=1000.")
@@ -162,10 +207,16 @@ def _changed(protocol: Protocol, change: str) -> Protocol:
     except yaml.YAMLError:
         raise UsageError(f"--set {change}: '{text}' is no number, word or null.") from None
     tasks, changes = dict(protocol.tasks), dict(protocol.changes)
-    for touched in [task] if dot else tasks:
+    for touched in [task] if dot else _having(key, tasks):
         tasks[touched] = _task(_plain(tasks[touched]) | {key: value}, f"--set {touched}")
         changes[touched] = (*changes.get(touched, ()), f"{key}={text}")
     return replace(protocol, tasks=tasks, changes=changes)
+
+
+def _having(key: str, tasks: dict[str, TaskProtocol]) -> list[str]:
+    """The tasks whose protocols have a number; all of them where it is theirs or nobody's."""
+    some_only = any(field.name == key and field.default is None for field in fields(TaskProtocol))
+    return [name for name, task in tasks.items() if getattr(task, key) is not None] if some_only else list(tasks)
 
 
 def _rates(asked: Iterable[str], grid: tuple[float, ...], default: float) -> tuple[float, ...]:

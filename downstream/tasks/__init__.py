@@ -4,15 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
 from downstream.sampling import Pool
 from downstream.types import Manifest
 from upstream.errors import unknown
 
 TASKS = {
+    "pr": "Phoneme recognition",
+    "asr": "Speech recognition",
+    "ood-asr-zh": "Speech recognition out of domain, Mandarin",
+    "ood-asr-es": "Speech recognition out of domain, Spanish",
+    "ood-asr-ar": "Speech recognition out of domain, Arabic",
     "ks": "Keyword spotting",
-    "ic": "Intent classification",
     "sid": "Speaker identification",
+    "ic": "Intent classification",
+    "sf": "Slot filling",
     "er": "Emotion recognition",
 }
 
@@ -35,15 +42,15 @@ class Fold:
 class Task:
     """What makes a task that task; everything else is shared.
 
-    `classes` lists the class names of each thing to predict, in the order of the head's outputs; `folds` arranges the
-    corpus into trainings.
+    `metric` is the main one. `objective` says what is learned and how it is scored; `folds` arranges the corpus into
+    trainings.
     """
 
     name: str
     corpus: str
     metric: str
-    classes: Callable[[Manifest], tuple[tuple[str, ...], ...]]
-    folds: Callable[[Manifest, TaskProtocol], list[Fold]]
+    objective: Callable[[Manifest, TaskProtocol], Objective]
+    folds: Callable[[Manifest, TaskProtocol, Objective], list[Fold]]
 
     @property
     def title(self) -> str:
@@ -54,9 +61,9 @@ def get(name: str) -> Task:
     """The declaration of a task."""
     if name not in TASKS:
         raise unknown("task", name, TASKS, "Use --task all for every one.")
-    return import_module(f"downstream.tasks.{name}").TASK
+    return import_module(f"downstream.tasks.{name.replace('-', '_')}").TASK
 
 
-def three_splits(manifest: Manifest, _: TaskProtocol) -> list[Fold]:
+def three_splits(manifest: Manifest, _: TaskProtocol, __: Objective) -> list[Fold]:
     """The one fold of a corpus that comes with train, dev and test."""
     return [Fold("all", *(Pool(manifest.splits[split]) for split in ("train", "dev", "test")))]

@@ -1,13 +1,14 @@
 """Emotion recognition on IEMOCAP: four emotions, five folds, each tested on a session it has not heard."""
 
 from downstream.corpora import iemocap
+from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
 from downstream.sampling import Pool
 from downstream.tasks import Fold, Task
 from downstream.types import Manifest
 
 
-def _folds(manifest: Manifest, _: TaskProtocol) -> list[Fold]:
+def _folds(manifest: Manifest, _: TaskProtocol, __: Classification) -> list[Fold]:
     return [Fold(name, *map(Pool, parts)) for name, *parts in iemocap.folds(manifest)]
 
 
@@ -15,6 +16,6 @@ TASK = Task(
     name="er",
     corpus="iemocap",
     metric="accuracy",
-    classes=lambda manifest: (iemocap.CLASSES,),
+    objective=lambda manifest, _: Classification((iemocap.CLASSES,)),
     folds=_folds,
 )

@@ -1,19 +1,21 @@
 """Intent classification on Fluent Speech Commands: action, object and location, right only when all three are."""
 
+from downstream.objectives.classification import Classification
+from downstream.protocols import TaskProtocol
 from downstream.tasks import Task, three_splits
 from downstream.types import Manifest
 
 
-def _classes(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
+def _objective(manifest: Manifest, _: TaskProtocol) -> Classification:
     """The values of each slot, numbered as they first appear in the training list."""
     slots = zip(*(example.target for example in manifest.splits["train"]), strict=True)
-    return tuple(tuple(dict.fromkeys(values)) for values in slots)
+    return Classification(tuple(tuple(dict.fromkeys(values)) for values in slots))
 
 
 TASK = Task(
     name="ic",
     corpus="fluent_speech_commands",
     metric="accuracy",
-    classes=_classes,
+    objective=_objective,
     folds=three_splits,
 )

@@ -3,6 +3,7 @@
 import numpy as np
 
 from downstream.corpora.speech_commands import CLASSES
+from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
 from downstream.sampling import Pool
 from downstream.tasks import Fold, Task
@@ -22,7 +23,7 @@ def _balanced(words: list[Example], silence: list[Example]) -> Pool:
     return Pool([*words, *silence], np.array(weights), draws=len(words) + len(by_noise))
 
 
-def _folds(manifest: Manifest, protocol: TaskProtocol) -> list[Fold]:
+def _folds(manifest: Manifest, protocol: TaskProtocol, _: Classification) -> list[Fold]:
     splits = manifest.splits
     pool = _balanced if protocol.balanced else lambda words, silence: Pool([*words, *silence])
     train, dev = (pool(splits[name], splits["silence"]) for name in ("train", "dev"))
@@ -33,6 +34,6 @@ TASK = Task(
     name="ks",
     corpus="speech_commands",
     metric="accuracy",
-    classes=lambda manifest: (CLASSES,),
+    objective=lambda manifest, _: Classification((CLASSES,)),
     folds=_folds,
 )

@@ -1,18 +1,20 @@
 """Speaker identification on VoxCeleb1: which of the speakers of the training list is talking."""
 
+from downstream.objectives.classification import Classification
+from downstream.protocols import TaskProtocol
 from downstream.tasks import Task, three_splits
 from downstream.types import Manifest
 
 
-def _classes(manifest: Manifest) -> tuple[tuple[str, ...], ...]:
+def _objective(manifest: Manifest, _: TaskProtocol) -> Classification:
     """Speakers in the order of their numbers, which for the whole corpus is SUPERB's number minus 10001."""
-    return (tuple(sorted({e.target[0] for e in manifest.splits["train"]})),)
+    return Classification((tuple(sorted({e.target[0] for e in manifest.splits["train"]})),))
 
 
 TASK = Task(
     name="sid",
     corpus="voxceleb1",
     metric="accuracy",
-    classes=_classes,
+    objective=_objective,
     folds=three_splits,
 )

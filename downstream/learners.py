@@ -1,0 +1,27 @@
+"""What the training loop and the rows want of a set of heads that are trained side by side, one a learning rate."""
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+
+class Learners(Protocol):
+    rates: list[float]
+    device: torch.device
+    threads: int  # with how many torch should compute its steps
+
+    def keep(self, point: int) -> None:
+        """Remember a point's parameters as its best so far."""
+
+    def head(self, point: int) -> nn.Module:
+        """The best head of a point as a plain module."""
+
+    def layer_weights(self, point: int) -> list[float]:
+        """The softmax layer weights of a point's best head."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything a continued training needs to end with the same bytes."""
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Continue from a state; a `ValueError` says why it does not fit."""

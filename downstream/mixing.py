@@ -1,0 +1,48 @@
+"""The weighted layer sum of kept frames, for every point of a grid at once, and its derivative by the weights.
+
+A product of a few rows: memory is what it costs. So frames are brought out of half precision a stretch at a time, small
+enough to stay in the processor's cache until it is summed up, and again on the way back.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from downstream.frame_features import FrameBatch
+
+_CACHED = 1 << 20  # values
+
+
+def mixed(batch: FrameBatch, weights: Tensor) -> Tensor:
+    """(points, layers) weights to (points, utterances, frames, dim) sums, zeros past each utterance."""
+    lengths = batch.lengths
+    dim = batch.values[0].shape[-1]
+    out = torch.zeros(len(weights), len(batch), int(lengths.max()), dim, device=weights.device)
+    for number, values in enumerate(batch.values):
+        scaled = weights * batch.scales[number]
+        for first, last, stretch in _stretches(values):
+            out[:, number, first:last] = (scaled @ stretch).view(len(weights), last - first, dim)
+    return out
+
+
+def weight_gradients(batch: FrameBatch, d_mixed: Tensor) -> Tensor:
+    """The derivative by the (points, layers) weights, from that by what `mixed` gave."""
+    total = torch.zeros(len(d_mixed), batch.values[0].shape[0], device=d_mixed.device)
+    for number, values in enumerate(batch.values):
+        for first, last, stretch in _stretches(values):
+            part = d_mixed[:, number, first:last].flatten(1) @ stretch.T
+            total += part * batch.scales[number]
+    return total
+
+
+def _stretches(values: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """(layers, frames, dim) values in single precision, a stretch at a time: first and last frame, the flat values."""
+    layers, frames, dim = values.shape
+    if values.dtype == torch.float32 or values.is_cuda:
+        yield 0, frames, values.float().view(layers, -1)
+        return
+    step = max(1, _CACHED // (layers * dim))
+    for first in range(0, frames, step):
+        last = min(first + step, frames)
+        yield first, last, values[:, first:last].float().view(layers, -1)

@@ -1,0 +1,258 @@
+"""All learning rates of a grid for heads that give every frame its logits: trained by CTC, side by side.
+
+Each point has its own layer weights, head, Adam and gradient clipping, exactly as if it were alone. They share the
+start, the batches, one reading (or hearing) of the frames, and what chance decides of a step.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.adam import adam
+
+from downstream.ctc import BLANK
+from downstream.frame_features import FrameBatch
+from downstream.mixing import mixed, weight_gradients
+from downstream.sampling import Draw
+from downstream.sequence_heads import FrameLinear, Recurrent
+from downstream.specaugment import SpecAugment
+
+_AUGMENT, _DROPOUT = 11, 12  # streams of random numbers that never meet
+_ONE_THREAD_BELOW = 2_000_000  # parameters
+_CPU = torch.device("cpu")
+
+T = TypeVar("T")
+
+
+class MixedHead(nn.Module):
+    """A head with the layer weights before it: what a point of the grid trains, and what a row keeps of it."""
+
+    def __init__(self, layers: int, head: FrameLinear | Recurrent) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(layers))
+        self.head = head
+
+
+class _Point:
+    """One learning rate: its parameters, its Adam, its best state so far."""
+
+    def __init__(self, model: MixedHead) -> None:
+        self.model = model
+        # A single layer has the weight one whatever happens.
+        self.trained = [p for name, p in model.named_parameters() if name != "weights" or len(p) > 1]
+        self.first, self.second = ([torch.zeros_like(p) for p in self.trained] for _ in range(2))
+        self.steps = [torch.zeros((), device=p.device) for p in self.trained]
+        self.best = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        found = {f"now.{name}": value for name, value in self.model.state_dict().items()}
+        found |= {f"best.{name}": value for name, value in self.best.items()}
+        for name, values in (("first", self.first), ("second", self.second), ("steps", self.steps)):
+            found |= {f"{name}.{number}": value for number, value in enumerate(values)}
+        return found
+
+    @torch.no_grad()
+    def update(self, rate: float, clip: float) -> None:
+        """Clip the whole gradient and take one step of torch's own fused Adam; none where the gradient is no number."""
+        gradients = [p.grad for p in self.trained]
+        norm = float(nn.utils.get_total_norm(gradients))
+        if not math.isnan(norm):
+            scale = clip / (norm + 1e-6)
+            if scale < 1:
+                torch._foreach_mul_(gradients, scale)
+            adam(
+                [p.detach() for p in self.trained],
+                gradients,
+                self.first,
+                self.second,
+                [],
+                state_steps=self.steps,
+                fused=True,
+                lr=rate,
+                beta1=0.9,
+                beta2=0.999,
+                eps=1e-8,
+                weight_decay=0,
+                amsgrad=False,
+                maximize=False,
+            )
+        for p in self.trained:
+            p.grad = None
+
+
+class SequenceGrid:
+    """Heads for CTC, one a learning rate. `make_head` makes one; the number of its outputs is its own affair."""
+
+    def __init__(
+        self,
+        layers: int,
+        make_head: Callable[[], FrameLinear | Recurrent],
+        rates: Sequence[float],
+        clip: float,
+        seed: int,
+        device: torch.device,
+        hop: int,
+        augment: SpecAugment | None = None,
+    ) -> None:
+        self.rates, self.device, self.hop = list(rates), device, hop
+        self._clip, self._seed, self._augment = clip, seed, augment
+        self._make = lambda: MixedHead(layers, make_head())
+        first = self._make()
+        first.head.reset(torch.Generator().manual_seed(seed))
+        self._points = []
+        for _ in rates:
+            model = self._make()
+            model.load_state_dict(first.state_dict())
+            self._points.append(_Point(model.to(device)))
+        self._best: dict[int, MixedHead] = {}  # as modules, where they were asked for
+        self.parameters = sum(p.numel() for p in first.parameters())
+
+    @property
+    def threads(self) -> int:
+        """A step of a small head is over before a second thread could help; but heads may have one each."""
+        small = self.parameters < _ONE_THREAD_BELOW and len(self._points) == 1
+        return 1 if self.device.type == "cpu" and small else torch.get_num_threads()
+
+    def step(self, batch: FrameBatch, targets: Sequence[Tensor], draw: Draw) -> Tensor:
+        """One optimizer step of every point on the same utterances; returns each point's loss.
+
+        An utterance whose frames cannot hold its target counts as zero: its loss is infinite.
+        """
+        losses, first = torch.zeros(len(self._points), device=self.device), 0
+        for number, size in enumerate(draw.sizes):
+            last = first + size
+            weights = torch.from_numpy(draw.weights[first:last]).to(self.device)
+            part = batch.part(first, last).to(self.device)
+            losses += self._backward(part, targets[first:last], weights, draw.step, number)
+            first = last
+        for point, rate in zip(self._points, self.rates, strict=True):
+            point.update(rate, self._clip)
+        return losses
+
+    def _backward(self, batch: FrameBatch, targets: Sequence[Tensor], weights: Tensor, step: int, micro: int) -> Tensor:
+        """Add the gradients of a micro-batch to those of every point."""
+        softmax, sums = self._mix(batch, [point.model.weights for point in self._points])
+        several = softmax.shape[1] > 1
+        lengths = batch.lengths.to(self.device)
+        draws = None
+        if self._augment is not None:
+            random = self._random(_AUGMENT, step, micro, _CPU)  # a few numbers, which are needed one by one
+            draws = self._augment.draw(batch.lengths, sums.shape[-1], random)
+
+        def one(number: int) -> tuple[Tensor, Tensor | None]:
+            frames = sums[number if several else 0].detach().requires_grad_(several)
+            heard = frames if draws is None else self._augment.apply(frames, lengths, draws)
+            random = self._random(_DROPOUT, step, micro, self.device)
+            logits, kept = self._points[number].model.head(heard, lengths, random)
+            loss = (ctc_losses(logits, kept, targets) * weights).sum()
+            loss.backward()
+            return loss.detach(), frames.grad
+
+        losses, d_sums = zip(*self._side_by_side(one, len(self._points)), strict=True)
+        if several:
+            d_softmax = weight_gradients(batch, torch.stack(d_sums))
+            d_weights = softmax * (d_softmax - (softmax * d_softmax).sum(-1, keepdim=True))
+            for point, gradient in zip(self._points, d_weights, strict=True):
+                own = point.model.weights
+                own.grad = gradient.clone() if own.grad is None else own.grad + gradient
+        return torch.stack(losses)
+
+    def _side_by_side(self, one: Callable[[int], T], count: int) -> list[T]:
+        """Something for so many heads: on the CPU each on a thread of its own, as many at a time as there are cores.
+
+        Threads that share one recurrent layer wait for each other at every frame, and for whoever else wants a core.
+        """
+        workers = min(count, torch.get_num_threads())
+        if self.device.type != "cpu" or workers == 1:
+            return [one(number) for number in range(count)]
+
+        cores = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                return list(pool.map(one, range(count)))
+        finally:
+            torch.set_num_threads(cores)  # new threads take the number that was set last, whoever set it
+
+    def _random(self, stream: int, step: int, micro: int, device: torch.device) -> torch.Generator:
+        """A generator of its own for each purpose and step: the same for all points, and when a step is taken again."""
+        entropy = np.random.SeedSequence([self._seed, stream, step, micro]).generate_state(1, np.uint64)[0]
+        return torch.Generator(device).manual_seed(int(entropy) >> 1)
+
+    def _mix(self, batch: FrameBatch, weights: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Softmax weights (points, layers), and the sums: one for all points where there is one layer."""
+        softmax = torch.stack([own.detach() for own in weights]).softmax(-1)
+        return softmax, mixed(batch, softmax if softmax.shape[1] > 1 else softmax[:1])
+
+    @torch.no_grad()
+    def log_probs(self, batch: FrameBatch, best: bool, points: Sequence[int] | None = None) -> list[list[Tensor]]:
+        """For each point (all, or those given) the (frames, outputs) log-probabilities of each utterance."""
+        models = [self._model(point, best) for point in (range(len(self._points)) if points is None else points)]
+        batch = batch.to(self.device)
+        softmax, sums = self._mix(batch, [model.weights for model in models])
+        lengths, several = batch.lengths.to(self.device), softmax.shape[1] > 1
+
+        @torch.no_grad()  # which is said to each thread
+        def one(number: int) -> list[Tensor]:
+            logits, kept = models[number].head(sums[number if several else 0], lengths)
+            return [one[:length] for one, length in zip(logits.log_softmax(-1), kept.tolist(), strict=True)]
+
+        return self._side_by_side(one, len(models))
+
+    def greedy(self, batch: FrameBatch, best: bool) -> list[list[list[int]]]:
+        """For each point and utterance the likeliest output of every frame, repetitions and blanks left out."""
+        return [[self._collapsed(one) for one in found] for found in self.log_probs(batch, best)]
+
+    def _collapsed(self, log_probs: Tensor) -> list[int]:
+        outputs = log_probs.argmax(-1).unique_consecutive()
+        return outputs[outputs != BLANK].tolist()
+
+    def _model(self, point: int, best: bool) -> MixedHead:
+        if not best:
+            return self._points[point].model
+        if point not in self._best:
+            self._best[point] = self.head(point).to(self.device)
+        return self._best[point]
+
+    def keep(self, point: int) -> None:
+        """Remember a point's parameters as its best so far."""
+        one = self._points[point]
+        self._best.pop(point, None)
+        for name, value in one.model.state_dict().items():
+            one.best[name].copy_(value)
+
+    def head(self, point: int) -> MixedHead:
+        """The best head of a point as a plain module."""
+        model = self._make()
+        model.load_state_dict(self._points[point].best)
+        return model
+
+    def layer_weights(self, point: int) -> list[float]:
+        """The softmax layer weights of a point's best head."""
+        return self._points[point].best["weights"].double().softmax(-1).tolist()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything a continued training needs to end with the same bytes."""
+        return {f"{n}.{name}": t for n, point in enumerate(self._points) for name, t in point.tensors().items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        mine = self.state()
+        if {name: t.shape for name, t in mine.items()} != {name: t.shape for name, t in state.items()}:
+            raise ValueError("it is of a grid of another shape")
+        self._best.clear()
+        for name, tensor in state.items():
+            mine[name].copy_(tensor)
+
+
+def ctc_losses(logits: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
+    """Of each utterance, the loss divided by the length of its target; zero where it is infinite."""
+    sizes = torch.tensor([len(target) for target in targets])
+    together = torch.cat(list(targets)).to(logits.device)
+    log_probs = logits.log_softmax(-1).transpose(0, 1)
+    sizes = sizes.to(logits.device)
+    losses = functional.ctc_loss(log_probs, together, lengths, sizes, BLANK, reduction="none", zero_infinity=True)
+    return losses / sizes

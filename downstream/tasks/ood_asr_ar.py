@@ -1,0 +1,5 @@
+"""Speech recognition out of domain, Arabic."""
+
+from downstream.tasks.ood_asr import task
+
+TASK = task("ar")

@@ -1,0 +1,42 @@
+"""Phoneme recognition on LibriSpeech: 69 phones with their stress, from a fixed lexicon's first pronunciations."""
+
+from downstream.corpora import lexicon
+from downstream.metrics.edits import compare
+from downstream.objectives.transcription import Figure, Tokens, Transcription, counted, spelled
+from downstream.protocols import TaskProtocol
+from downstream.tasks import Fold, Task
+from downstream.tasks.windows import windowed
+from downstream.types import Example, Manifest
+
+END = "<eos>"
+TOKENS = ("<pad>", END, "<unk>", *lexicon.PHONES)
+
+
+def _objective(manifest: Manifest, _: TaskProtocol) -> Transcription:
+    words = lexicon.read(lexicon.find(manifest.root))
+
+    def phones(example: Example) -> Tokens:
+        return [*lexicon.pronounce(example.target[0], words, str(manifest.path(example))).split(), END]
+
+    return Transcription(
+        tokens=TOKENS,
+        end=END,
+        targets=spelled(manifest, phones, TOKENS),
+        text=" ".join,
+        figures=(Figure("per", counted(compare)),),
+        recurrent=False,
+        frame_samples=None,
+    )
+
+
+def _folds(manifest: Manifest, protocol: TaskProtocol, objective: Transcription) -> list[Fold]:
+    return windowed(manifest, protocol, lambda example: len(objective.targets[example.id]))
+
+
+TASK = Task(
+    name="pr",
+    corpus="librispeech",
+    metric="per",
+    objective=_objective,
+    folds=_folds,
+)
