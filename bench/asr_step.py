@@ -17,7 +17,7 @@ import torch
 from common import import_s3prl, medians, report
 from torch.nn.functional import ctc_loss
 
-from downstream.sequence_heads import Recurrent
+from downstream.fit.sequence_heads import Recurrent
 
 DIM, CLASSES, BATCH, LAYERS, DROPOUT = 240, 32, 16, 2, 0.2
 CLIP, RATE = 1.0, 1e-4

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from oracles import import_s3prl
 
 from benchmark.environment import processor
-from downstream import store
-from downstream.all_frames import Frames
-from downstream.features import FRAMES, PooledFeatures, Request
-from downstream.frame_features import FrameFeatures
+from downstream.represent import store
+from downstream.represent.all_frames import Frames
+from downstream.represent.features import FRAMES, PooledFeatures, Request
+from downstream.represent.frame_features import FrameFeatures
 from downstream.types import Example, Manifest
 
 

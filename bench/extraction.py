@@ -20,8 +20,8 @@ import torch
 from common import report
 
 import upstream
-from downstream.extraction import stored
-from downstream.features import Request
+from downstream.represent.extraction import stored
+from downstream.represent.features import Request
 from downstream.types import Example, Manifest
 from upstream.loaded import LoadedUpstream
 from upstream.types import HiddenStates

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from common import medians, random_store, report
 
-from downstream.grid import MeanLinearGrid
+from downstream.fit.grid import MeanLinearGrid
 from upstream.devices import threads
 
 RATES = [10.0**-k for k in range(1, 8)]

@@ -18,10 +18,10 @@ import torch
 from common import random_store, report
 
 from downstream import protocols
-from downstream.grid import MeanLinearGrid
-from downstream.sampling import Pool
+from downstream.fit.grid import MeanLinearGrid
+from downstream.fit.sampling import Pool
+from downstream.fit.train import Split, encode, fit
 from downstream.tasks import Fold
-from downstream.train import Split, encode, fit
 
 LAYERS, DIM, CLASSES, STEPS = 13, 768, 1251, 400
 

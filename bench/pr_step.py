@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from common import import_s3prl, medians, random_frames, report, s3prl_wavlm
 
-from downstream.hearing import read_ahead
-from downstream.sampling import Draw
-from downstream.sequence_grid import SequenceGrid
-from downstream.sequence_heads import FrameLinear
+from downstream.fit.sampling import Draw
+from downstream.fit.sequence_grid import SequenceGrid
+from downstream.fit.sequence_heads import FrameLinear
+from downstream.represent.hearing import read_ahead
 
 LAYERS, DIM, OUTPUTS, BATCH, MICRO = 13, 768, 74, 16, 2
 FRAMES, SPREAD = 270, 60

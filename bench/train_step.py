@@ -17,8 +17,8 @@ import torch
 from common import import_s3prl, medians, random_store, report, s3prl_keyword_expert, s3prl_wavlm
 
 from downstream.corpora import mini
-from downstream.grid import MeanLinearGrid
-from downstream.heads import MeanLinear
+from downstream.fit.grid import MeanLinearGrid
+from downstream.fit.heads import MeanLinear
 from upstream.devices import threads
 from upstream.types import HiddenStates
 

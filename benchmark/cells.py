@@ -11,9 +11,9 @@ import numpy as np
 from benchmark import __version__
 from benchmark.options import Options
 from downstream import corpora, protocols, tasks
-from downstream.features import Request
 from downstream.objectives import Objective
 from downstream.protocols import Protocol, TaskProtocol
+from downstream.represent.features import Request
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
 from upstream.loaded import LoadedUpstream

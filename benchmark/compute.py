@@ -16,13 +16,13 @@ from benchmark.environment import environment
 from benchmark.options import LIVE
 from benchmark.rows import DONE, FAILED, Row, read_row
 from downstream import files
-from downstream.extraction import stored
-from downstream.features import FRAMES, Features, LiveFeatures, norm_rows
-from downstream.frame_features import LiveFrames
+from downstream.fit.sampling import Pool
+from downstream.fit.train import Progress, Split, fit, log_probs, predict
 from downstream.objectives import Answers
-from downstream.sampling import Pool
+from downstream.represent.extraction import stored
+from downstream.represent.features import FRAMES, Features, LiveFeatures, norm_rows
+from downstream.represent.frame_features import LiveFrames
 from downstream.tasks import Fold
-from downstream.train import Progress, Split, fit, log_probs, predict
 from upstream.audio import SAMPLE_RATE
 from upstream.errors import BenchmarkError
 

@@ -66,7 +66,7 @@ def _machine() -> str:
 def _torch() -> str:
     import torch
 
-    from downstream.grid import MeanLinearGrid
+    from downstream.fit.grid import MeanLinearGrid
 
     grid = MeanLinearGrid(2, 8, (3,), 4, [0.1], 1.0, 0, torch.device("cpu"))
     loss = grid.step(torch.ones(2, 2, 8), torch.zeros(2, 1, dtype=torch.int64), torch.full((2,), 0.5))

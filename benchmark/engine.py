@@ -17,8 +17,8 @@ from benchmark.modes import cell_of
 from benchmark.options import LIVE, Options
 from benchmark.rows import DONE, Row, read_row
 from downstream import files
-from downstream.extraction import stored
 from downstream.protocols import Protocol
+from downstream.represent.extraction import stored
 from upstream import load
 from upstream.errors import BenchmarkError, DataError, ResourceError, UsageError
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmark.cells import Cell, Reading
 from benchmark.options import AUTO, FRAMES, LIVE, POOLED, Options
 from benchmark.rows import DONE, read_row
-from downstream import features
-from downstream.extraction import bytes_to_write
+from downstream.represent import features
+from downstream.represent.extraction import bytes_to_write
 from upstream.errors import DataError, UsageError
 from upstream.loaded import LoadedUpstream
 

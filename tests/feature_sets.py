@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 
 import upstream
-from downstream.features import Request
+from downstream.represent.features import Request
 from downstream.types import Example, Manifest
 
 SHARD = 8  # records a shard where a test wants several of them

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from downstream.sampling import Groups, Pool, Sampler, Windows
+from downstream.fit.sampling import Groups, Pool, Sampler, Windows
 from downstream.types import Example
 
 HALVE = 300_000

@@ -14,9 +14,9 @@ import pytest
 import torch
 from feature_sets import SHARD, counting, noise_corpus, put_noise, request
 
-from downstream import extraction, store
-from downstream.extraction import bytes_to_write, stored
-from downstream.features import LiveFeatures
+from downstream.represent import extraction, store
+from downstream.represent.extraction import bytes_to_write, stored
+from downstream.represent.features import LiveFeatures
 from upstream.errors import ContractError, DataError, ResourceError
 
 ROOT = Path(__file__).parents[1]
@@ -203,7 +203,7 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from feature_sets import SHARD, counting, noise_corpus, request
-from downstream import extraction
+from downstream.represent import extraction
 from downstream.types import Example, Manifest
 
 extraction._SHARD_RECORDS = dict.fromkeys(extraction._SHARD_RECORDS, SHARD)

@@ -10,10 +10,10 @@ from feature_sets import counting, noise_corpus, put_noise, relative, request
 from torch.nn.functional import cross_entropy
 from user_files import GOOD, load, write_file
 
-from downstream import hearing
-from downstream.extraction import stored
-from downstream.features import FRAMES, LiveFeatures, norm_rows
-from downstream.heads import MeanLinear
+from downstream.fit.heads import MeanLinear
+from downstream.represent import hearing
+from downstream.represent.extraction import stored
+from downstream.represent.features import FRAMES, LiveFeatures, norm_rows
 from downstream.types import Example, Manifest
 from upstream.errors import DataError, MissingError
 from upstream.types import HiddenStates

@@ -9,12 +9,12 @@ import torch
 from feature_sets import SHARD, counting, noise_corpus, put_noise, request
 from user_files import GOOD, write_file
 
-from downstream import extraction
-from downstream.all_frames import AllFrames, Frames
-from downstream.extraction import bytes_to_write, stored
-from downstream.features import FRAMES, MEANS, LiveFeatures
-from downstream.frame_features import FrameFeatures, LiveFrames
-from downstream.store import ShardError
+from downstream.represent import extraction
+from downstream.represent.all_frames import AllFrames, Frames
+from downstream.represent.extraction import bytes_to_write, stored
+from downstream.represent.features import FRAMES, MEANS, LiveFeatures
+from downstream.represent.frame_features import FrameFeatures, LiveFrames
+from downstream.represent.store import ShardError
 from downstream.types import Example, Manifest
 from upstream.types import HiddenStates
 

@@ -8,8 +8,8 @@ from oracles import import_s3prl
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from downstream.grid import MeanLinearGrid
-from downstream.heads import MeanLinear
+from downstream.fit.grid import MeanLinearGrid
+from downstream.fit.heads import MeanLinear
 
 RATES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from downstream import hearing
-from downstream.hearing import Clip, Listener, read_ahead
-from downstream.pooling import RunningSums
+from downstream.represent import hearing
+from downstream.represent.hearing import Clip, Listener, read_ahead
+from downstream.represent.pooling import RunningSums
 from upstream.encoder import shape as shapes
 from upstream.errors import ContractError, DataError, ResourceError
 from upstream.loaded import LoadedUpstream, Provided

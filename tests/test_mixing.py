@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from downstream import mixing
-from downstream.frame_features import FrameBatch
-from downstream.mixing import mixed, weight_gradients
+from downstream.fit import mixing
+from downstream.fit.mixing import mixed, weight_gradients
+from downstream.represent.frame_features import FrameBatch
 
 POINTS, DIM = 3, 5
 LENGTHS = (7, 1, 12, 4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from downstream.recurrent import BidirectionalLSTM
+from downstream.fit.recurrent import BidirectionalLSTM
 
 INPUTS, HIDDEN = 12, 16
 LENGTHS = {

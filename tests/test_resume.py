@@ -10,14 +10,16 @@ import pytest
 from small_runs import SHORT, SmallRuns, contents, wait_for
 
 from benchmark.rows import read_row
-from downstream import extraction, train
+from downstream.fit import train
+from downstream.represent import extraction
 
 CELLS = ("--upstream", "fbank_no_cmvn", "--task", "sid", "er", "--lr", "0.1", "0.001", "0.00001")
 SETTINGS = ("projector=32", "eval_every=25", "sid.steps=700", "er.steps=250")
 SHARD = 16
 # A checkpoint at every look, and many shards: more moments to be stopped at.
 OFTEN = f"""
-from downstream import extraction, train
+from downstream.fit import train
+from downstream.represent import extraction
 train._SAVE_SECONDS = -1.0
 train._SAVING_SHARE = float("inf")
 extraction._SHARD_RECORDS = dict.fromkeys(extraction._SHARD_RECORDS, {SHARD})"""

@@ -12,8 +12,8 @@ import upstream
 from benchmark.cells import load_protocol, read_task
 from benchmark.options import Options
 from benchmark.rows import read_row
-from downstream.extraction import stored
-from downstream.heads import MeanLinear
+from downstream.fit.heads import MeanLinear
+from downstream.represent.extraction import stored
 from downstream.tasks import TASKS
 
 RATES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]

@@ -6,8 +6,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from downstream import tasks
+from downstream.fit.sampling import Pool, Sampler
 from downstream.protocols import load
-from downstream.sampling import Pool, Sampler
 from downstream.types import Example
 
 SEED = 7

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
-from downstream.ctc import frames_needed
-from downstream.frame_features import FrameBatch
-from downstream.sampling import Draw
-from downstream.sequence_grid import _AUGMENT, _DROPOUT, SequenceGrid, ctc_losses
-from downstream.sequence_heads import FrameLinear, Recurrent
-from downstream.specaugment import SpecAugment
+from downstream.fit.ctc import frames_needed
+from downstream.fit.sampling import Draw
+from downstream.fit.sequence_grid import _AUGMENT, _DROPOUT, SequenceGrid, ctc_losses
+from downstream.fit.sequence_heads import FrameLinear, Recurrent
+from downstream.fit.specaugment import SpecAugment
+from downstream.represent.frame_features import FrameBatch
 
 DIM, PROJECTOR, HIDDEN, CLASSES = 6, 8, 5, 7
 NO_CLIP = 100.0

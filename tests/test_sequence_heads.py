@@ -7,7 +7,7 @@ import torch
 from oracles import import_s3prl
 from torch.nn.functional import ctc_loss
 
-from downstream.sequence_heads import FrameLinear, Recurrent
+from downstream.fit.sequence_heads import FrameLinear, Recurrent
 
 DIM, PROJECTOR, HIDDEN, CLASSES = 13, 20, 16, 9
 LENGTHS = [41, 24, 33, 17]

@@ -8,7 +8,7 @@ from oracles import import_s3prl
 from scipy.stats import chi2_contingency
 from torch.nn.functional import interpolate
 
-from downstream.specaugment import Draws, SpecAugment
+from downstream.fit.specaugment import Draws, SpecAugment
 
 SUPERB = SpecAugment(time_warp=5, freq_masks=4, freq_width=50, time_masks=2, time_width=40)
 SMALL = SpecAugment(time_warp=3, freq_masks=2, freq_width=6, time_masks=2, time_width=8)

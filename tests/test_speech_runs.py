@@ -18,11 +18,11 @@ from benchmark.cells import load_protocol, read_task
 from benchmark.cli import main
 from benchmark.modes import prices
 from benchmark.options import Options
-from downstream.extraction import stored
+from downstream.fit.sequence_grid import MixedHead
+from downstream.fit.sequence_heads import FrameLinear, Recurrent
 from downstream.metrics.edits import characters, compare, single_space_words, units, words
 from downstream.metrics.slots import slot_scores
-from downstream.sequence_grid import MixedHead
-from downstream.sequence_heads import FrameLinear, Recurrent
+from downstream.represent.extraction import stored
 from downstream.tasks import asr
 from upstream.audio import read_header
 from upstream.errors import ResourceError

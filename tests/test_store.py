@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from downstream import files, store
+from downstream import files
 from downstream.files import Lock, atomic, told, write_text
-from downstream.store import ShardError, ShardReader, read_index, read_indexes, write_shard
+from downstream.represent import store
+from downstream.represent.store import ShardError, ShardReader, read_index, read_indexes, write_shard
 from upstream.errors import BenchmarkError, ResourceError
 
 ROOT = Path(__file__).parents[1]

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from downstream import train as training
-from downstream.grid import MeanLinearGrid
+from downstream.fit import train as training
+from downstream.fit.grid import MeanLinearGrid
+from downstream.fit.sampling import Pool
+from downstream.fit.train import Interrupted, Split, fit, predict
 from downstream.objectives.classification import Classification
 from downstream.protocols import load
-from downstream.sampling import Pool
 from downstream.tasks import Fold
-from downstream.train import Interrupted, Split, fit, predict
 from downstream.types import Example
 from upstream.errors import DataError
 

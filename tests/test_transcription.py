@@ -15,8 +15,8 @@ from downstream.corpora.mini.ngram import arpa_text
 from downstream.decoding import workers
 from downstream.decoding.language_model import LEXICON
 from downstream.decoding.workers import DecodingFacts
-from downstream.frame_features import FrameBatch
 from downstream.objectives import Answers
+from downstream.represent.frame_features import FrameBatch
 from downstream.types import Example, Manifest
 from upstream.errors import DataError, MissingError, UsageError
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from downstream.fit.sampling import Draw
 from downstream.metrics.score import Score
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Draw
 from downstream.types import Example
 
 if TYPE_CHECKING:
     import torch
 
-    from downstream.learners import Learners
+    from downstream.fit.learners import Learners
     from upstream.loaded import LoadedUpstream
 
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from downstream.fit.sampling import Draw
 from downstream.metrics.accuracy import accuracy, accuracy_score
 from downstream.objectives import Answers, Judgement
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Draw
 from downstream.types import Example
 from upstream.errors import DataError
 
 if TYPE_CHECKING:
     import torch
 
-    from downstream.grid import MeanLinearGrid
+    from downstream.fit.grid import MeanLinearGrid
     from upstream.loaded import LoadedUpstream
 
 
@@ -34,7 +34,7 @@ class Classification:
         return blake2b(json.dumps(self.classes).encode(), digest_size=16).hexdigest()
 
     def learners(self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int) -> "MeanLinearGrid":
-        from downstream.grid import MeanLinearGrid
+        from downstream.fit.grid import MeanLinearGrid
 
         slots, rates = tuple(map(len, self.classes)), list(protocol.rates)
         shape = (upstream.num_layers, upstream.dim, slots, protocol.projector)

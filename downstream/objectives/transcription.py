@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from downstream.ctc import BLANK, frames_needed
+from downstream.fit.ctc import BLANK, frames_needed
+from downstream.fit.sampling import Draw
 from downstream.metrics.bootstrap import percentage, percentage_score
 from downstream.metrics.edits import Edits, compare
 from downstream.metrics.score import Score
 from downstream.objectives import Answers, Judgement
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Draw
 from downstream.types import Example, Manifest
 from upstream.errors import DataError
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from downstream.decoding.beam import BeamSettings
     from downstream.decoding.language_model import LanguageModel
-    from downstream.frame_features import FrameBatch
-    from downstream.sequence_grid import SequenceGrid
+    from downstream.fit.sequence_grid import SequenceGrid
+    from downstream.represent.frame_features import FrameBatch
     from upstream.loaded import LoadedUpstream
 
 Tokens = Sequence[str]
@@ -66,9 +66,9 @@ class Transcription:
     """`tokens` are the head's outputs in order, the first of them the blank.
 
     `targets` has the tokens of every example by its id. They end with `end`, an output like any other that is learned,
-    and neither read nor scored. `text` makes of tokens what people read.
-    The first of the figures is the one that chooses steps and learning rates. Where the text hides tokens that count,
-    `in_tokens` has a row's predictions tell them too.
+    and neither read nor scored. `text` makes of tokens what people read. The first of the figures is the one that
+    chooses steps and learning rates. Where the text hides tokens that count, `in_tokens` has a row's predictions tell
+    them too.
     """
 
     tokens: tuple[str, ...]
@@ -97,9 +97,9 @@ class Transcription:
         return digest.hexdigest()
 
     def learners(self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int) -> "SequenceGrid":
-        from downstream.sequence_grid import SequenceGrid
-        from downstream.sequence_heads import FrameLinear, Recurrent
-        from downstream.specaugment import SpecAugment
+        from downstream.fit.sequence_grid import SequenceGrid
+        from downstream.fit.sequence_heads import FrameLinear, Recurrent
+        from downstream.fit.specaugment import SpecAugment
 
         outputs, augment = len(self.tokens), None
         if self.recurrent:
@@ -152,9 +152,7 @@ class Transcription:
         examples = [example for fold in answers for example in fold.examples]
         predicted = [tokens for fold in answers for tokens in fold.predicted]
         references, groups = self._references(examples), [example.group for example in examples]
-        scores = [
-            percentage_score(f.metric, *f.count(predicted, references), groups, seed, f.direction) for f in self.figures
-        ]
+        scores = [figure.score(predicted, references, groups, seed) for figure in self.figures]
         lines = [
             {"id": e.id, "fold": fold.fold, "target": self.text(reference), "predicted": self.text(tokens)}
             | {"group": e.group}

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
+from downstream.fit.sampling import Pool
 from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Pool
 from downstream.types import Manifest
 from upstream.errors import unknown
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from downstream.ctc import BLANK
 from downstream.decoding import language_model
 from downstream.decoding.beam import BeamSettings, require_flashlight
+from downstream.fit.ctc import BLANK
+from downstream.fit.sampling import Groups, Pool
 from downstream.metrics.edits import Edits, compare
 from downstream.objectives import Objective
 from downstream.objectives.transcription import Figure, Search, Tokens, Transcription, counted, spelled
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Groups, Pool
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
 

@@ -1,9 +1,9 @@
 """Emotion recognition on IEMOCAP: four emotions, five folds, each tested on a session it has not heard."""
 
 from downstream.corpora import iemocap
+from downstream.fit.sampling import Pool
 from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Pool
 from downstream.tasks import Fold, Task
 from downstream.types import Manifest
 

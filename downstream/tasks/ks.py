@@ -3,9 +3,9 @@
 import numpy as np
 
 from downstream.corpora.speech_commands import CLASSES
+from downstream.fit.sampling import Pool
 from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Pool
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
 

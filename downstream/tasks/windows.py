@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from downstream.fit.sampling import Pool, Windows
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Pool, Windows
 from downstream.tasks import Fold
 from downstream.types import Example, Manifest
 from upstream.audio import SAMPLE_RATE

@@ -9,9 +9,9 @@ import math
 from copy import copy
 
 import torch
-from torch.optim.adam import adam
 
-from downstream.heads import MeanLinear
+from downstream.fit.adam import adam_step
+from downstream.fit.heads import MeanLinear
 
 _ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
 
@@ -159,21 +159,13 @@ class MeanLinearGrid:
 
     def _adam(self, point: int) -> None:
         """Torch's own fused Adam on one point's tensors."""
-        adam(
+        adam_step(
             self._now.points[point],
             self._grad.points[point],
             self._first.points[point],
             self._second.points[point],
-            [],
-            state_steps=list(self._adam_steps[point]),
-            fused=True,
-            lr=self.rates[point],
-            beta1=0.9,
-            beta2=0.999,
-            eps=1e-8,
-            weight_decay=0,
-            amsgrad=False,
-            maximize=False,
+            list(self._adam_steps[point]),
+            self.rates[point],
         )
 
     @staticmethod

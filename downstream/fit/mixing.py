@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from downstream.frame_features import FrameBatch
+from downstream.represent.frame_features import FrameBatch
 
 _CACHED = 1 << 20  # values
 

@@ -18,9 +18,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from downstream import all_frames, hearing, pooling, store
-from downstream.hearing import Clip, Listener, in_pieces, while_computing
-from downstream.pooling import Pooled, RunningSums
+from downstream.represent import all_frames, hearing, pooling, store
+from downstream.represent.hearing import Clip, Listener, in_pieces, while_computing
+from downstream.represent.pooling import Pooled, RunningSums
 from downstream.types import Example, Manifest
 from upstream import audio, frames, mp3
 from upstream.audio import SAMPLE_RATE, AudioNotes, read_audio, read_header

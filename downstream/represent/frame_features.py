@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from downstream import store
-from downstream.all_frames import AllFrames, Frames
-from downstream.features import Live, Request, stored_facts, stored_norms
+from downstream.represent import store
+from downstream.represent.all_frames import AllFrames, Frames
+from downstream.represent.features import Live, Request, stored_facts, stored_norms
 
 _EVAL_ROWS = 16
 

@@ -17,13 +17,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from downstream.features import Features
 from downstream.files import atomic
-from downstream.hearing import read_ahead
-from downstream.learners import Learners
+from downstream.fit.learners import Learners
+from downstream.fit.sampling import Draw, Sampler
 from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
-from downstream.sampling import Draw, Sampler
+from downstream.represent.features import Features
+from downstream.represent.hearing import read_ahead
 from downstream.tasks import Fold
 from downstream.types import Example
 from upstream.devices import threads

@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from downstream.recurrent import BidirectionalLSTM
+from downstream.fit.recurrent import BidirectionalLSTM
 
 
 class FrameLinear(nn.Module):

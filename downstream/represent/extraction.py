@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from downstream import files, store
-from downstream.all_frames import AllFrames, Frames
-from downstream.features import FRAMES, MEANS, PooledFeatures, Request
-from downstream.frame_features import FrameFeatures
-from downstream.hearing import Clip, Keeper, Listener, about_pieces, in_pieces
-from downstream.pooling import Pooled, RunningSums
+from downstream import files
+from downstream.represent import store
+from downstream.represent.all_frames import AllFrames, Frames
+from downstream.represent.features import FRAMES, MEANS, PooledFeatures, Request
+from downstream.represent.frame_features import FrameFeatures
+from downstream.represent.hearing import Clip, Keeper, Listener, about_pieces, in_pieces
+from downstream.represent.pooling import Pooled, RunningSums
 from upstream import registry
 from upstream.errors import ResourceError
 

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim.adam import adam
 
-from downstream.ctc import BLANK
-from downstream.frame_features import FrameBatch
-from downstream.mixing import mixed, weight_gradients
-from downstream.sampling import Draw
-from downstream.sequence_heads import FrameLinear, Recurrent
-from downstream.specaugment import SpecAugment
+from downstream.fit.adam import adam_step
+from downstream.fit.ctc import BLANK
+from downstream.fit.mixing import mixed, weight_gradients
+from downstream.fit.sampling import Draw
+from downstream.fit.sequence_heads import FrameLinear, Recurrent
+from downstream.fit.specaugment import SpecAugment
+from downstream.represent.frame_features import FrameBatch
 
 _AUGMENT, _DROPOUT = 11, 12  # streams of random numbers that never meet
 _ONE_THREAD_BELOW = 2_000_000  # parameters
@@ -65,22 +65,8 @@ class _Point:
             scale = clip / (norm + 1e-6)
             if scale < 1:
                 torch._foreach_mul_(gradients, scale)
-            adam(
-                [p.detach() for p in self.trained],
-                gradients,
-                self.first,
-                self.second,
-                [],
-                state_steps=self.steps,
-                fused=True,
-                lr=rate,
-                beta1=0.9,
-                beta2=0.999,
-                eps=1e-8,
-                weight_decay=0,
-                amsgrad=False,
-                maximize=False,
-            )
+            parameters = [p.detach() for p in self.trained]
+            adam_step(parameters, gradients, self.first, self.second, self.steps, rate)
         for p in self.trained:
             p.grad = None
 

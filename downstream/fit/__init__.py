@@ -1,0 +1,1 @@
+"""Heads, and the one loop that trains them."""

@@ -1,0 +1,1 @@
+"""Hearing utterances, and keeping of their hidden states what heads need."""
