@@ -13,9 +13,10 @@ from benchmark.options import Options
 from downstream import corpora, protocols, tasks
 from downstream.objectives import Objective
 from downstream.protocols import Protocol, TaskProtocol
-from downstream.represent.features import Request
+from downstream.represent.features import FRAMES, Request
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
+from upstream.errors import UsageError
 from upstream.loaded import LoadedUpstream
 from upstream.registry import folder_name
 
@@ -132,6 +133,8 @@ def read_task(name: str, data: Path, protocol: Protocol, limit: int | None) -> R
     numbers = protocol.task(name)
     manifest = corpora.read(task.corpus, data)
     objective = task.objective(manifest, numbers)
+    if objective.form == FRAMES and numbers.crop_seconds is not None:
+        raise UsageError(f"task '{name}' learns whole utterances: its crop_seconds can be nothing but null.")
     if limit is not None:
         manifest.splits = {split: _evenly(examples, limit) for split, examples in manifest.splits.items()}
     return Reading(task, manifest, objective, task.folds(manifest, numbers, objective), numbers)

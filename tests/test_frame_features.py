@@ -230,13 +230,6 @@ def test_a_part_of_an_audio_file_has_the_frames_of_that_part(manifest, tmp_path)
     features.close()
 
 
-def test_frames_are_not_cropped(manifest, tmp_path):
-    features, _ = make(wanted(manifest), tmp_path)
-    with pytest.raises(NotImplementedError, match="crops"):
-        features.batch(np.array([0]), np.array([5]))
-    features.close()
-
-
 # ---- The store
 
 

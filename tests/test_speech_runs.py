@@ -25,7 +25,7 @@ from downstream.metrics.slots import slot_scores
 from downstream.represent.extraction import stored
 from downstream.tasks import asr
 from upstream.audio import read_header
-from upstream.errors import ResourceError
+from upstream.errors import ResourceError, UsageError
 
 METRICS = {
     "pr": ["per"],
@@ -271,3 +271,9 @@ def test_a_plan_has_the_prices_of_both_modes(runs, capsys):
     assert written == pytest.approx(asr_cell["bytes_to_write"], rel=0.1)
     asr_cell, _ = planned()
     assert (asr_cell["bytes_to_write"], asr_cell["hearing_seconds"]) == (0, 0)
+
+
+def test_whole_utterances_are_learned(mini_data):
+    protocol = load_protocol(Options.of(upstream="mel", task="pr", data=mini_data, set=("pr.crop_seconds=3",)))
+    with pytest.raises(UsageError, match="task 'pr' learns whole utterances: its crop_seconds can be nothing but null"):
+        read_task("pr", mini_data, protocol, None)

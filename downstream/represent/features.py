@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -173,8 +173,8 @@ class Features(Protocol):
 
 
 @dataclass
-class PooledFeatures:
-    """Time means read from a store on disk."""
+class Stored:
+    """What features that are read from a store on disk have in common."""
 
     request: Request
     reader: store.ShardReader
@@ -182,13 +182,40 @@ class PooledFeatures:
     audio_digest: str
     resampled: int = 0
     mixed_down: int = 0
-    mode: str = "pooled"
-    eval_rows: int = 256
-    ahead: int = 0
+
+    mode: ClassVar[str]
 
     @property
     def samples(self) -> np.ndarray:
         return self.reader.samples
+
+    def layer_norms(self, rows: np.ndarray) -> list[float]:
+        """Mean length of the hidden state vectors of each layer: what every record begins with."""
+        norms = np.empty((len(rows), self.request.upstream.num_layers), dtype=np.float32)
+        for i, row in enumerate(rows):
+            self.reader.read_into([norms[i]], row)
+        return norms.mean(axis=0, dtype=np.float64).tolist()
+
+    def facts(self) -> dict:
+        return {
+            "mode": self.mode,
+            "key": self.request.key,
+            "audio": self.audio_digest,
+            "resampled": self.resampled,
+            "mixed_down": self.mixed_down,
+            "in_pieces": int(in_pieces(self.samples).sum()),
+            "crops": None,
+            "bytes": sum(path.stat().st_size for path in self.folder.glob("*.shard")),
+        }
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class PooledFeatures(Stored):
+    """Time means read from a store on disk."""
+
+    mode, eval_rows, ahead = "pooled", 256, 0
 
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> torch.Tensor:
         layers, dim = self.request.upstream.num_layers, self.request.upstream.dim
@@ -214,38 +241,11 @@ class PooledFeatures:
         out /= length * request.block_frames
         return True
 
-    def layer_norms(self, rows: np.ndarray) -> list[float]:
-        return stored_norms(self.reader, rows, self.request.upstream.num_layers)
-
     def facts(self) -> dict:
-        crops = None
-        if self.request.crop_seconds is not None:
-            crops = f"taken in feature space, from blocks of {BLOCK_SECONDS} s of the whole utterance's hidden states"
-        return stored_facts(self) | {"crops": crops}
-
-    def close(self) -> None:
-        self.reader.close()
-
-
-def stored_norms(reader: store.ShardReader, rows: np.ndarray, layers: int) -> list[float]:
-    """Mean length of the hidden state vectors of each layer: what every record begins with."""
-    norms = np.empty((len(rows), layers), dtype=np.float32)
-    for i, row in enumerate(rows):
-        reader.read_into([norms[i]], row)
-    return norms.mean(axis=0, dtype=np.float64).tolist()
-
-
-def stored_facts(features: "PooledFeatures") -> dict:
-    """What a row should say about features that are read from a store."""
-    return {
-        "mode": features.mode,
-        "key": features.request.key,
-        "audio": features.audio_digest,
-        "resampled": features.resampled,
-        "mixed_down": features.mixed_down,
-        "in_pieces": int(in_pieces(features.samples).sum()),
-        "bytes": sum(path.stat().st_size for path in features.folder.glob("*.shard")),
-    }
+        if self.request.crop_seconds is None:
+            return super().facts()
+        crops = f"taken in feature space, from blocks of {BLOCK_SECONDS} s of the whole utterance's hidden states"
+        return super().facts() | {"crops": crops}
 
 
 class Live:

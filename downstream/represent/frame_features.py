@@ -3,15 +3,13 @@ computed when asked for (`live`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from downstream.represent import store
 from downstream.represent.all_frames import AllFrames, Frames
-from downstream.represent.features import Live, Request, stored_facts, stored_norms
+from downstream.represent.features import Live, Request, Stored
 
 _EVAL_ROWS = 16
 
@@ -40,27 +38,12 @@ class FrameBatch:
         return FrameBatch([value.to(device, non_blocking=True) for value in self.values], self.scales.to(device))
 
 
-@dataclass
-class FrameFeatures:
+class FrameFeatures(Stored):
     """Frames read from a store on disk."""
 
-    request: Request
-    reader: store.ShardReader
-    folder: Path
-    audio_digest: str
-    resampled: int = 0
-    mixed_down: int = 0
-    mode: str = "frames"
-    eval_rows: int = _EVAL_ROWS
-    ahead: int = 2
-
-    @property
-    def samples(self) -> np.ndarray:
-        return self.reader.samples
+    mode, eval_rows, ahead = "frames", _EVAL_ROWS, 2
 
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> FrameBatch:
-        if starts is not None:
-            raise NotImplementedError("no task crops utterances and trains on all of their frames")
         layers, dim = self.request.upstream.num_layers, self.request.upstream.dim
         norms, scales = np.empty(layers, dtype=np.float32), np.empty((len(rows), layers), dtype=np.float32)
         values, pinned = [], self.request.upstream.device.type == "cuda"  # which copies from pinned memory by itself
@@ -69,15 +52,6 @@ class FrameFeatures:
             self.reader.read_whole([norms, scales[i], value.numpy()], row)
             values.append(value)
         return FrameBatch(values, torch.from_numpy(scales))
-
-    def layer_norms(self, rows: np.ndarray) -> list[float]:
-        return stored_norms(self.reader, rows, self.request.upstream.num_layers)
-
-    def facts(self) -> dict:
-        return stored_facts(self) | {"crops": None}
-
-    def close(self) -> None:
-        self.reader.close()
 
 
 class LiveFrames(Live):
