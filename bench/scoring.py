@@ -11,7 +11,8 @@ import random
 
 from common import import_s3prl, medians, report
 
-from downstream.metrics.edits import error_score, single_space_words, words
+from downstream.metrics.bootstrap import percentage_score
+from downstream.metrics.edits import single_space_words, words
 from downstream.metrics.slots import slot_scores, type_f1
 
 UTTERANCES, WORDS, SPEAKERS, CHANGED = 2620, 20, 40, 0.1
@@ -50,8 +51,8 @@ def main() -> None:
 
     def scores(groups):
         return [
-            error_score("per", single_space_words(*phones), groups, 0),
-            error_score("wer", words(hyps, refs), groups, 0),
+            percentage_score("per", *single_space_words(*phones).counts, groups, 0, "lower"),
+            percentage_score("wer", *words(hyps, refs).counts, groups, 0, "lower"),
         ]
 
     taken = medians(
@@ -75,7 +76,7 @@ def main() -> None:
             "PER and WER with intervals over utterances (ms)": taken["utterances"],
             "slot type F1 (ms)": taken["type F1"],
             "slot type F1, s3prl (ms)": taken["their type F1"],
-            "five figures of slots, intervals over utterances (ms)": taken["slots"],
+            "six figures of slots, intervals over utterances (ms)": taken["slots"],
             "largest difference from s3prl (points)": max(abs(a - b) for a, b in zip(ours(), theirs(), strict=True)),
         },
     )

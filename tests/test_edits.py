@@ -8,7 +8,7 @@ import pytest
 from oracles import import_s3prl
 
 from downstream.metrics.bootstrap import percentage_score
-from downstream.metrics.edits import Edits, characters, error_score, single_space_words, units, words
+from downstream.metrics.edits import Edits, characters, single_space_words, units, words
 from upstream.errors import DataError
 
 VOCABULARY = [
@@ -155,14 +155,11 @@ def test_a_hypothesis_too_few_is_not_overlooked(count):
 def test_the_score_says_all_that_is_needed_to_read_it():
     hyps, refs = pairs(1, 400)
     edits = words(hyps, refs)
-    score = error_score("wer", edits, [f"speaker{i % 40}" for i in range(400)], 0)
+    score = percentage_score("wer", *edits.counts, [f"speaker{i % 40}" for i in range(400)], 0, "lower")
     assert (score.metric, score.value, score.unit, score.direction) == ("wer", edits.rate, "%", "lower")
     assert (score.n, score.resampled) == (400, "speakers")
     assert score.ci95[0] < score.value < score.ci95[1]
-    assert error_score("per", edits, [None] * 400, 0).resampled == "utterances"
-    assert error_score("per", edits, [None] * 400, 3, "higher") == percentage_score(
-        "per", edits.errors, edits.lengths, [None] * 400, 3, "higher"
-    )
+    assert percentage_score("per", *edits.counts, [None] * 400, 0, "lower").resampled == "utterances"
 
 
 def test_the_interval_is_wide_where_speakers_differ():
@@ -170,12 +167,12 @@ def test_the_interval_is_wide_where_speakers_differ():
     edits = Edits(errors, np.full(1000, 10))
     speakers = [f"speaker{i // 50}" for i in range(1000)]
     by_speaker, by_utterance = (
-        error_score("wer", edits, groups, 0).ci95 for groups in (speakers, [None] * len(speakers))
+        percentage_score("wer", *edits.counts, groups, 0, "lower").ci95 for groups in (speakers, [None] * len(speakers))
     )
     assert (by_speaker[1] - by_speaker[0]) == pytest.approx((by_utterance[1] - by_utterance[0]) * 50**0.5, rel=0.15)
 
 
 def test_intervals_survive_speakers_without_any_reference():
     edits = Edits(np.array([1, 2, 0, 0]), np.array([4, 4, 0, 0]))
-    low, high = error_score("wer", edits, list("abcd"), 0).ci95
+    low, high = percentage_score("wer", *edits.counts, list("abcd"), 0, "lower").ci95
     assert (low, high) == (25.0, 50.0)

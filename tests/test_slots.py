@@ -170,9 +170,10 @@ def test_the_scores_are_percentages_with_intervals(superb):
         "slot_wer": 100 * superb.slot_value_wer(hyps, refs),
         "slot_edit_f1": superb.slot_edit_f1_full(hyps, refs),
         "slot_edit_f1_part": superb.slot_edit_f1_part(hyps, refs),
+        "tagged_wer": 100 * superb.wer(hyps, refs),
     }
     assert {score.metric: score.value for score in scores} == pytest.approx(theirs, rel=1e-12)
-    assert [score.direction for score in scores] == ["higher", "lower", "lower", "higher", "higher"]
+    assert [score.direction for score in scores] == ["higher", "lower", "lower", "higher", "higher", "lower"]
     for score in scores:
         assert (score.n, score.unit, score.resampled) == (300, "%", "speakers")
         assert score.ci95[0] < score.value < score.ci95[1]

@@ -1,6 +1,6 @@
 """Which examples a training step sees: a pure function of seed and step, so that any step can be taken again."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -88,7 +88,7 @@ class Draw:
     rows: np.ndarray
     weights: np.ndarray
     starts: np.ndarray
-    sizes: list[int] = field(default_factory=list)
+    sizes: list[int]
 
 
 class Sampler:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from downstream.metrics.bootstrap import percentage, percentage_score
-from downstream.metrics.score import Score
+from downstream.metrics.bootstrap import percentage
 from upstream.errors import DataError
+
+Counts = tuple[np.ndarray, np.ndarray]  # above and below the line of a ratio, one entry an utterance
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Edits:
 
     errors: np.ndarray
     lengths: np.ndarray
+
+    @property
+    def counts(self) -> Counts:
+        """What is above and below the line of an error rate."""
+        return self.errors, self.lengths
 
     @property
     def rate(self) -> float:
@@ -59,8 +65,3 @@ def compare(hyps: Sequence[Sequence[str]], refs: Sequence[Sequence[str]]) -> Edi
     """Edits between sequences of any tokens, one pair an utterance."""
     errors = [Levenshtein.distance(hyp, ref) for hyp, ref in zip(hyps, refs, strict=True)]
     return Edits(np.array(errors, dtype=np.int64), np.array([len(ref) for ref in refs], dtype=np.int64))
-
-
-def error_score(metric: str, edits: Edits, groups: Sequence[str | None], seed: int, direction: str = "lower") -> Score:
-    """The error rate with its interval over speakers (the groups) or, where none is known, utterances."""
-    return percentage_score(metric, edits.errors, edits.lengths, groups, seed, direction)

@@ -14,7 +14,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from downstream.metrics.bootstrap import percentage_score
-from downstream.metrics.edits import Edits, error_score
+from downstream.metrics.edits import Counts, Edits, single_space_words
 from downstream.metrics.score import Score
 
 Slots = dict[str, list[str]]  # type -> its values, in the order of the text
@@ -22,18 +22,6 @@ Slots = dict[str, list[str]]  # type -> its values, in the order of the text
 _SLOT = re.compile(r"B-(?P<type>\S+) (?P<value>.+?) E-(?P=type)")
 _OPENING, _CLOSING, _SPACES = re.compile(r"B-\S+ "), re.compile(r" E-\S+"), re.compile(" +")
 _FAR = 100  # errors for each token of the reference: a value of the hypothesis that is so far off counts as absent
-
-
-def slot_scores(hyps: Sequence[str], refs: Sequence[str], groups: Sequence[str | None], seed: int) -> list[Score]:
-    """All five figures with their intervals, the main one (the F1 of slot types) first."""
-    found = type_f1(hyps, refs)
-    return [
-        percentage_score("slot_f1", found, np.ones(len(found)), groups, seed, "higher"),
-        error_score("slot_cer", value_characters(hyps, refs), groups, seed),
-        error_score("slot_wer", value_words(hyps, refs), groups, seed),
-        percentage_score("slot_edit_f1", *edit_f1(hyps, refs, full=True), groups, seed, "higher"),
-        percentage_score("slot_edit_f1_part", *edit_f1(hyps, refs, full=False), groups, seed, "higher"),
-    ]
 
 
 def type_f1(hyps: Sequence[str], refs: Sequence[str]) -> np.ndarray:
@@ -111,3 +99,24 @@ def _slots(text: str, treat: Callable[[str], str]) -> Slots:
 
 def _without_tags(value: str) -> str:
     return _CLOSING.sub("", _OPENING.sub("", value))
+
+
+def _f1_counts(hyps: Sequence[str], refs: Sequence[str]) -> Counts:
+    found = type_f1(hyps, refs)
+    return found, np.ones(len(found))
+
+
+# The figures of SF in their order: name, what is above and below the line for each utterance, the better direction.
+FIGURES: tuple[tuple[str, Callable[[Sequence[str], Sequence[str]], Counts], str], ...] = (
+    ("slot_f1", _f1_counts, "higher"),
+    ("slot_cer", lambda hyps, refs: value_characters(hyps, refs).counts, "lower"),
+    ("slot_wer", lambda hyps, refs: value_words(hyps, refs).counts, "lower"),
+    ("slot_edit_f1", lambda hyps, refs: edit_f1(hyps, refs, full=True), "higher"),
+    ("slot_edit_f1_part", lambda hyps, refs: edit_f1(hyps, refs, full=False), "higher"),
+    ("tagged_wer", lambda hyps, refs: single_space_words(hyps, refs).counts, "lower"),
+)
+
+
+def slot_scores(hyps: Sequence[str], refs: Sequence[str], groups: Sequence[str | None], seed: int) -> list[Score]:
+    """All figures with their intervals, the main one first."""
+    return [percentage_score(name, *count(hyps, refs), groups, seed, better) for name, count, better in FIGURES]

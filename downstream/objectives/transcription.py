@@ -12,7 +12,7 @@ import numpy as np
 from downstream.fit.ctc import BLANK, frames_needed
 from downstream.fit.sampling import Draw
 from downstream.metrics.bootstrap import percentage, percentage_score
-from downstream.metrics.edits import Edits, compare
+from downstream.metrics.edits import Counts, Edits, compare
 from downstream.metrics.score import Score
 from downstream.objectives import Answers, Judgement
 from downstream.protocols import TaskProtocol
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from upstream.loaded import LoadedUpstream
 
 Tokens = Sequence[str]
-Counts = tuple[np.ndarray, np.ndarray]
 _SPEC_AUGMENT = ("time_warp", "freq_masks", "freq_width", "time_masks", "time_width")
 _RECURRENT = ("hidden", "layers", "dropout", "project", *_SPEC_AUGMENT)
 
@@ -218,8 +217,7 @@ def counted(edits: Callable[[Sequence[Tokens], Sequence[Tokens]], Edits]) -> Cal
     """Edits as what is above and below the line of an error rate."""
 
     def count(hyps: Sequence[Tokens], refs: Sequence[Tokens]) -> Counts:
-        found = edits(hyps, refs)
-        return found.errors, found.lengths
+        return edits(hyps, refs).counts
 
     return count
 

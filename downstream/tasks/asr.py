@@ -6,7 +6,7 @@ from downstream.decoding import language_model
 from downstream.decoding.beam import BeamSettings, require_flashlight
 from downstream.fit.ctc import BLANK
 from downstream.fit.sampling import Groups, Pool
-from downstream.metrics.edits import Edits, compare
+from downstream.metrics import edits
 from downstream.objectives import Objective
 from downstream.objectives.transcription import Figure, Search, Tokens, Transcription, counted, spelled
 from downstream.protocols import TaskProtocol
@@ -21,8 +21,16 @@ def words(tokens: Tokens) -> list[str]:
     return "".join(tokens).replace(BAR, " ").split()
 
 
-def _word_edits(hyps: Sequence[Tokens], refs: Sequence[Tokens]) -> Edits:
-    return compare([words(hyp) for hyp in hyps], [words(ref) for ref in refs])
+def _text(tokens: Tokens) -> str:
+    return " ".join(words(tokens))
+
+
+def _word_edits(hyps: Sequence[Tokens], refs: Sequence[Tokens]) -> edits.Edits:
+    return edits.words([_text(hyp) for hyp in hyps], [_text(ref) for ref in refs])
+
+
+def _unit_edits(hyps: Sequence[Tokens], refs: Sequence[Tokens]) -> edits.Edits:
+    return edits.units([" ".join(hyp) for hyp in hyps], [" ".join(ref) for ref in refs])
 
 
 def _objective(manifest: Manifest, protocol: TaskProtocol) -> Transcription:
@@ -30,10 +38,10 @@ def _objective(manifest: Manifest, protocol: TaskProtocol) -> Transcription:
         tokens=TOKENS,
         end=END,
         targets=spelled(manifest, _letters, TOKENS),
-        text=lambda tokens: " ".join(words(tokens)),
+        text=_text,
         figures=(
             Figure("wer", counted(_word_edits)),
-            Figure("uer", counted(compare)),
+            Figure("uer", counted(_unit_edits)),
         ),
         recurrent=True,
         frame_samples=protocol.frame_samples,

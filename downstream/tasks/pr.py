@@ -1,7 +1,9 @@
 """Phoneme recognition on LibriSpeech: 69 phones with their stress, from a fixed lexicon's first pronunciations."""
 
+from collections.abc import Sequence
+
 from downstream.corpora import lexicon
-from downstream.metrics.edits import compare
+from downstream.metrics import edits
 from downstream.objectives.transcription import Figure, Tokens, Transcription, counted, spelled
 from downstream.protocols import TaskProtocol
 from downstream.tasks import Fold, Task
@@ -23,10 +25,14 @@ def _objective(manifest: Manifest, _: TaskProtocol) -> Transcription:
         end=END,
         targets=spelled(manifest, phones, TOKENS),
         text=" ".join,
-        figures=(Figure("per", counted(compare)),),
+        figures=(Figure("per", counted(_phone_edits)),),
         recurrent=False,
         frame_samples=None,
     )
+
+
+def _phone_edits(hyps: Sequence[Tokens], refs: Sequence[Tokens]) -> edits.Edits:
+    return edits.single_space_words([" ".join(hyp) for hyp in hyps], [" ".join(ref) for ref in refs])
 
 
 def _folds(manifest: Manifest, protocol: TaskProtocol, objective: Transcription) -> list[Fold]:

@@ -3,13 +3,11 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-
 from downstream.corpora import audio_snips
 from downstream.corpora.snips_text import END, outputs, slots, text_of_tokens, tokens_of_text
-from downstream.metrics.edits import single_space_words
-from downstream.metrics.slots import edit_f1, type_f1, value_characters, value_words
-from downstream.objectives.transcription import Counts, Figure, Tokens, Transcription, counted, spelled
+from downstream.metrics.edits import Counts
+from downstream.metrics.slots import FIGURES
+from downstream.objectives.transcription import Figure, Tokens, Transcription, spelled
 from downstream.protocols import TaskProtocol
 from downstream.tasks import Fold, Task
 from downstream.tasks.windows import windowed
@@ -23,14 +21,7 @@ def _objective(manifest: Manifest, protocol: TaskProtocol) -> Transcription:
         end=END,
         targets=spelled(manifest, _spell, tokens),
         text=text_of_tokens,
-        figures=(
-            Figure("slot_f1", partial(_of_texts, _type_f1), "higher"),
-            Figure("slot_cer", partial(_of_texts, counted(value_characters))),
-            Figure("slot_wer", partial(_of_texts, counted(value_words))),
-            Figure("slot_edit_f1", partial(_of_texts, partial(edit_f1, full=True)), "higher"),
-            Figure("slot_edit_f1_part", partial(_of_texts, partial(edit_f1, full=False)), "higher"),
-            Figure("tagged_wer", partial(_of_texts, counted(single_space_words))),
-        ),
+        figures=tuple(Figure(name, partial(_of_texts, count), better) for name, count, better in FIGURES),
         recurrent=True,
         frame_samples=protocol.frame_samples,
     )
@@ -42,11 +33,6 @@ def _spell(example: Example) -> Tokens:
 
 def _of_texts(count: Callable[..., Counts], hyps: Sequence[Tokens], refs: Sequence[Tokens]) -> Counts:
     return count([text_of_tokens(hyp) for hyp in hyps], [text_of_tokens(ref) for ref in refs])
-
-
-def _type_f1(hyps: Sequence[str], refs: Sequence[str]) -> Counts:
-    found = type_f1(hyps, refs)
-    return found, np.ones(len(found))
 
 
 def _folds(manifest: Manifest, protocol: TaskProtocol, objective: Transcription) -> list[Fold]:
