@@ -1,7 +1,5 @@
 """A bidirectional LSTM that is fast on a CPU: on padded tensors instead of packed ones, with the same results."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,13 +19,6 @@ class BidirectionalLSTM(nn.LSTM):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__(inputs, hidden, batch_first=True, bidirectional=True)
-
-    def reset(self, random: torch.Generator) -> None:
-        """Torch's default initialisation from a generator of one's own; for parameters on the CPU."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        with torch.no_grad():
-            for parameter in self.parameters():
-                parameter.uniform_(-bound, bound, generator=random)
 
     def forward(self, frames: Tensor, lengths: Tensor) -> Tensor:
         """(batch, time, inputs) to (batch, time, 2 * hidden), zero past each length.

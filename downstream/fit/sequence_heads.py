@@ -1,18 +1,13 @@
-"""The heads that give every frame its logits, for CTC: SUPERB's linear one (PR) and its recurrent one (ASR, SF).
-
-Both take frames that are mixed from layers already, and are told of training by a random generator: dropout draws from
-it alone, so that a step can be taken again from its seed.
-"""
-
-import math
+"""The heads that give every frame its logits, for CTC: SUPERB's linear one (PR) and its recurrent one (ASR, SF)."""
 
 import torch
 from torch import Tensor, nn
 
+from downstream.fit.head import Head
 from downstream.fit.recurrent import BidirectionalLSTM
 
 
-class FrameLinear(nn.Module):
+class FrameLinear(Head):
     """Linear, Linear: nothing in between."""
 
     def __init__(self, dim: int, projector: int, classes: int) -> None:
@@ -20,16 +15,12 @@ class FrameLinear(nn.Module):
         self.projector = nn.Linear(dim, projector)
         self.classifier = nn.Linear(projector, classes)
 
-    def reset(self, random: torch.Generator) -> None:
-        """Torch's default initialisation from a generator of one's own; for parameters on the CPU."""
-        _reset(self, random)
-
     def forward(self, frames: Tensor, lengths: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """(batch, time, dim) to logits (batch, time, classes), and the lengths as they are."""
         return self.classifier(self.projector(frames)), lengths
 
 
-class Recurrent(nn.Module):
+class Recurrent(Head):
     """Linear, bidirectional LSTMs each with dropout after it, Linear.
 
     `every` n-th frame alone is kept before the LSTMs. With `project` there is a Linear and a tanh after each dropout.
@@ -54,10 +45,6 @@ class Recurrent(nn.Module):
         self.projections = nn.ModuleList(nn.Linear(both, both) for _ in range(layers if project else 0))
         self.classifier = nn.Linear(both, classes)
 
-    def reset(self, random: torch.Generator) -> None:
-        """Torch's default initialisation from a generator of one's own; for parameters on the CPU."""
-        _reset(self, random)
-
     def forward(self, frames: Tensor, lengths: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """(batch, time, dim) to logits (batch, frames of the longest that are kept, classes), and how many are kept."""
         frames, lengths = self._thinned(frames, lengths)
@@ -65,7 +52,7 @@ class Recurrent(nn.Module):
         for number, layer in enumerate(self.layers):
             found = layer(found, lengths)
             if random is not None:
-                found = _dropped(found, self._dropout, random)
+                found = dropped(found, self._dropout, random)
             if self.projections:
                 found = self.projections[number](found).tanh()
         return self.classifier(found), lengths
@@ -77,18 +64,7 @@ class Recurrent(nn.Module):
         return frames[:, :: self._every][:, : int(kept.max())], kept
 
 
-def _dropped(frames: Tensor, share: float, random: torch.Generator) -> Tensor:
+def dropped(frames: Tensor, share: float, random: torch.Generator) -> Tensor:
     """Each value zero with that probability, the others scaled up so that the mean stays."""
     mask = torch.rand(frames.shape, generator=random, device=random.device).ge_(share).div_(1 - share)
     return frames * mask.to(frames.device)
-
-
-def _reset(head: nn.Module, random: torch.Generator) -> None:
-    for part in head.modules():
-        if isinstance(part, BidirectionalLSTM):
-            part.reset(random)
-        elif isinstance(part, nn.Linear):
-            bound = 1 / math.sqrt(part.in_features)
-            with torch.no_grad():
-                part.weight.uniform_(-bound, bound, generator=random)
-                part.bias.uniform_(-bound, bound, generator=random)
