@@ -12,6 +12,7 @@ class Example:
 
     `target` has one class name for each thing to predict (most tasks one, intents three). `start` and `stop` count
     samples at 16 kHz. `group` is the speaker, the unit over which intervals are bootstrapped; None where not known.
+    `sources` are the files of what is mixed in it, where these are what is to be predicted.
     """
 
     id: str
@@ -20,6 +21,7 @@ class Example:
     group: str | None = None
     start: int = 0
     stop: int | None = None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass
@@ -55,5 +57,6 @@ class Manifest:
             for e in examples:
                 size = self.path(e).stat().st_size
                 line = (split, e.id, e.audio, size, *e.target, e.group, e.start, e.stop)
+                line += tuple(f"{source} {(self.root / source).stat().st_size}" for source in e.sources)
                 digest.update("\t".join(map(str, line)).encode() + b"\n")
         return digest.hexdigest()
