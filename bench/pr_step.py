@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from common import import_s3prl, medians, random_frames, report, s3prl_wavlm
 
+from downstream.fit.ctc_grid import CtcGrid
 from downstream.fit.sampling import Draw
-from downstream.fit.sequence_grid import SequenceGrid
 from downstream.fit.sequence_heads import FrameLinear
 from downstream.represent.hearing import read_ahead
 
@@ -44,7 +44,7 @@ def targets_of(rows: np.ndarray) -> list[torch.Tensor]:
 
 
 def ours(features, rates: list[float], steps: int, ahead: int):
-    grid = SequenceGrid(LAYERS, partial(FrameLinear, DIM, 256, OUTPUTS), rates, 1.0, 0, CPU, 320)
+    grid = CtcGrid(LAYERS, partial(FrameLinear, DIM, 256, OUTPUTS), rates, 1.0, 0, CPU, 320)
 
     def run() -> None:
         draws = list(batches(features, steps))

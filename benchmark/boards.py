@@ -16,9 +16,15 @@ DIRECTIONS = {
     **dict.fromkeys(("accuracy", "mtwv", "slot_f1"), HIGHER),
     **dict.fromkeys(("eer", "der", "per", "wer", "slot_cer"), LOWER),
 }
-EXTRAS = ("uer", "slot_wer", "slot_edit_f1", "slot_edit_f1_part", "tagged_wer")  # for programs: tables leave them out
+EXTRAS = (  # for programs: tables leave them out
+    *("uer", "slot_wer", "slot_edit_f1", "slot_edit_f1_part", "tagged_wer"),
+    *("min_dcf", "min_dcf_dev", "eer_snorm", "eer_snorm_dev"),
+)
 # The columns of the published table, and those of other tables after them.
-ORDER = ("sid", "asv", "sd", "pr", "asr", "ks", "qbe", "ic", "sf", "er", "ood-asr-zh", "ood-asr-es", "ood-asr-ar")
+ORDER = (
+    *("sid", "asv", "sd", "pr", "asr", "ks", "qbe", "ic", "sf", "er"),
+    *("ood-asr-zh", "ood-asr-es", "ood-asr-ar", "ss", "se"),
+)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from benchmark.options import Options
 from downstream import corpora, protocols, tasks
 from downstream.objectives import Objective
 from downstream.protocols import Protocol, TaskProtocol
-from downstream.represent.features import FRAMES, Request
+from downstream.represent.features import Request
 from downstream.tasks import Fold, Task
 from downstream.types import Example, Manifest
+from upstream.audio import SAMPLE_RATE
 from upstream.errors import UsageError
 from upstream.loaded import LoadedUpstream
 from upstream.registry import folder_name
@@ -54,7 +55,8 @@ class Reading:
 
     def request(self, upstream: LoadedUpstream) -> Request:
         croppable = np.zeros(len(self.examples), dtype=bool)
-        if self.protocol.crop_seconds is not None:
+        numbers = self.protocol
+        if numbers.crop_seconds is not None or numbers.min_seconds is not None:
             for fold in self.folds:
                 croppable[self.rows(fold.train.examples)] = True
         return Request(
@@ -62,9 +64,11 @@ class Reading:
             self.manifest,
             self.examples,
             croppable,
-            self.protocol.gain_db,
-            self.protocol.crop_seconds,
+            numbers.gain_db,
+            numbers.crop_seconds,
             self.objective.form,
+            bool(numbers.trim),
+            round((numbers.min_seconds or 0) * SAMPLE_RATE),
         )
 
 
@@ -123,7 +127,8 @@ def data_folder(options: Options) -> Path:
     from downstream.corpora import mini
 
     folder = mini_folder(options.cache_dir)
-    mini.make(folder, [tasks.get(task).corpus for task in options.task], progress=options.progress)
+    wanted = dict.fromkeys(corpora.info(tasks.get(task).corpus).mini_name for task in options.task)
+    mini.make(folder, list(wanted), progress=options.progress)
     return folder
 
 
@@ -133,7 +138,7 @@ def read_task(name: str, data: Path, protocol: Protocol, limit: int | None) -> R
     numbers = protocol.task(name)
     manifest = corpora.read(task.corpus, data)
     objective = task.objective(manifest, numbers)
-    if objective.form == FRAMES and numbers.crop_seconds is not None:
+    if numbers.crop_seconds is not None and not objective.croppable:
         raise UsageError(f"task '{name}' learns whole utterances: its crop_seconds can be nothing but null.")
     if limit is not None:
         manifest.splits = {split: _evenly(examples, limit) for split, examples in manifest.splits.items()}

@@ -265,9 +265,11 @@ def _corpora_of(asked: list[str]) -> list[str]:
 
 
 def _data_mini(arguments: argparse.Namespace) -> int:
+    from downstream import corpora
     from downstream.corpora import mini
 
-    made = mini.make(arguments.out, _corpora_of(arguments.task), arguments.seed)
+    wanted = dict.fromkeys(corpora.info(name).mini_name for name in _corpora_of(arguments.task))
+    made = mini.make(arguments.out, list(wanted), arguments.seed)
     for corpus, folders in made.items():
         print(f"{corpus}: {', '.join(map(str, folders))}")
     return 0

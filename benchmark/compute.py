@@ -4,25 +4,28 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save
+from torch import Tensor
 
 from benchmark.cells import Cell
 from benchmark.environment import environment
+from benchmark.listening import show
 from benchmark.options import LIVE
 from benchmark.rows import DONE, FAILED, Row, read_row
 from downstream import files
 from downstream.fit.sampling import Pool
-from downstream.fit.train import Progress, Split, fit, log_probs, predict
-from downstream.objectives import Answers
+from downstream.fit.train import Progress, Split, fit, outputs, predict
+from downstream.objectives import Answers, Judgement
 from downstream.represent.extraction import stored
 from downstream.represent.features import FRAMES, Features, LiveFeatures, norm_rows
 from downstream.represent.frame_features import LiveFrames
 from downstream.tasks import Fold
+from downstream.types import Example
 from upstream.audio import SAMPLE_RATE
 from upstream.errors import BenchmarkError
 
@@ -100,8 +103,8 @@ class _Trained:
         self.cell, self.fold = cell, fold
         numbers, objective = cell.reading.protocol, cell.reading.objective
         self.features = features
-        self.train, dev, self.test = map(self._split, fold.pools, ("train", "dev", "test"))
-        self.learners = objective.learners(cell.upstream, numbers, cell.seed)
+        self.train, self.dev, self.test = map(self._split, fold.pools, ("train", "dev", "test"))
+        self.learners = objective.learners(cell.upstream, numbers, cell.seed, fold.train.examples)
         with clock("fit"):
             self.progress: Progress = fit(
                 fold,
@@ -109,7 +112,7 @@ class _Trained:
                 self.learners,
                 features,
                 self.train,
-                dev,
+                self.dev,
                 numbers,
                 features.request.crop_samples,
                 cell.seed,
@@ -119,39 +122,95 @@ class _Trained:
             )
         curves.update(fold.name, self.progress.history)
         with clock("score"):
-            self.predicted = predict(objective, self.learners, features, self.test.rows, best=True)
-            test, counts = self.test, np.ones(len(self.test.examples))
-            self.test_scores = [
-                objective.figure(point, test.examples, test.targets, counts) for point in self.predicted
-            ]
+            test, examples = self.test, self.test.pool.examples
+            self.predicted = predict(objective, self.learners, features, test.rows, test.targets, best=True)
+            counts = np.ones(len(examples))
+            self.test_scores = [objective.figure(point, examples, test.targets, counts) for point in self.predicted]
 
     def answers(self, point: int) -> Answers:
         """What the head of a point says of the test examples."""
         return Answers(
             self.fold.name,
-            self.test.examples,
+            self.test.pool.examples,
             self.predicted[point],
-            lambda: log_probs(self.learners, self.features, self.test.rows, point),
+            lambda examples: self._outputs(examples, point),
+            self.dev.pool.examples,
+            self.train.pool.examples,
+            self.cell.upstream.hop,
         )
 
-    def too_short(self) -> str | None:
+    def _outputs(self, examples: list[Example], point: int) -> Iterator[tuple[int, Tensor, object]]:
+        reading = self.cell.reading
+        targets = reading.objective.encode(examples, str(reading.manifest.root))
+        return outputs(reading.objective, self.learners, self.features, reading.rows(examples), targets, point)
+
+    def selection(self) -> list[dict]:
+        """Every point of the grid, with its scores on what chooses among them and on test."""
+        return [
+            {
+                "fold": self.fold.name,
+                "lr": rate,
+                "best_step": self.progress.best_step[point],
+                "selected_on": self.fold.selected_on,
+                "dev": self.progress.best_dev[point],
+                "test": self.test_scores[point],
+                "layer_weights": self.learners.layer_weights(point),
+            }
+            for point, rate in enumerate(self.learners.rates)
+        ]
+
+    def notes(self) -> Iterator[str]:
         """What there is to say of training utterances from which nothing could be learned."""
+        left_out = len(self.fold.train.examples) - len(self.train.pool.examples)
+        if left_out:
+            seconds = self.features.request.least_samples / SAMPLE_RATE
+            yield f"{self.fold.name}: {left_out} training utterances of no more than {seconds:g} s are left out"
         rows = self.progress.too_short
-        if not rows:
-            return None
-        ids = ", ".join(self.cell.reading.examples[row].id for row in rows[:3])
-        return (
-            f"{self.fold.name}: training utterances with fewer frames than their targets need: {len(rows)} ({ids}"
-            f"{', ...' if len(rows) > 3 else ''}); their loss is infinite and counts as zero"
-        )
+        if rows:
+            ids = ", ".join(self.cell.reading.examples[row].id for row in rows[:3])
+            yield (
+                f"{self.fold.name}: training utterances with fewer frames than their targets need: {len(rows)} ({ids}"
+                f"{', ...' if len(rows) > 3 else ''}); their loss is infinite and counts as zero"
+            )
 
     def _split(self, pool: Pool, name: str) -> Split:
-        reading = self.cell.reading
+        reading, request = self.cell.reading, self.features.request
         where = f"{reading.manifest.root}, {name} of {self.fold.name}"
+        if request.least_samples:
+            rows = reading.rows(pool.examples)
+            samples = self.features.samples[rows]
+            heard = [not request.unheard(row, length) for row, length in zip(rows, samples, strict=True)]
+            pool = pool.only(np.flatnonzero(heard))
         if not pool.examples:
             raise BenchmarkError(f"{where}: no examples. Use a larger --limit or check the corpus with `data check`.")
         targets = reading.objective.encode(pool.examples, where)
-        return Split(pool.examples, reading.rows(pool.examples), targets, pool.dev_counts(self.cell.seed))
+        return Split(pool, reading.rows(pool.examples), targets, pool.dev_counts(self.cell.seed))
+
+
+@dataclass
+class _Chosen:
+    """The folds that are scored together, the learning rate that is chosen for them, and what comes of it."""
+
+    folds: list[_Trained]
+    point: int
+    dev: float
+    judgement: Judgement
+
+    @property
+    def suffix(self) -> str:
+        return self.folds[0].fold.suffix
+
+    @property
+    def rate(self) -> float:
+        return self.folds[0].learners.rates[self.point]
+
+
+def _choose(cell: Cell, folds: list[_Trained], say: Callable[[str], None]) -> _Chosen:
+    objective = cell.reading.objective
+    dev = np.mean([fold.progress.best_dev for fold in folds], axis=0)
+    point = int(np.argmax(dev) if objective.higher else np.argmin(dev))  # the first of equals, in the grid's order
+    judgement = objective.judge([fold.answers(point) for fold in folds], cell.seed, say)
+    return _Chosen(folds, point, float(dev[point]), judgement)
 
 
 def _record(
@@ -162,49 +221,36 @@ def _record(
     started: str,
     say: Callable[[str], None],
 ) -> Row:
-    objective, rates = cell.reading.objective, trained[0].learners.rates
-    dev = np.mean([fold.progress.best_dev for fold in trained], axis=0)
-    chosen = int(np.argmax(dev) if objective.higher else np.argmin(dev))  # the first of equals, in the grid's order
+    suffixes = dict.fromkeys(fold.fold.suffix for fold in trained)
     with clock("score"):
-        judgement = objective.judge([fold.answers(chosen) for fold in trained], cell.seed, say)
+        chosen = [_choose(cell, [fold for fold in trained if fold.fold.suffix == suffix], say) for suffix in suffixes]
         test_rows = np.unique(np.concatenate([fold.test.rows for fold in trained]))
         norms = features.layer_norms(norm_rows(test_rows))
     with clock("cost"):
         upstream_cost = cell.upstream.cost()
-    lines = [json.dumps(line, ensure_ascii=False) for line in judgement.lines]
-    files.write_text(cell.folder / "predictions.jsonl", "\n".join(lines) + "\n")
-    _write_heads(cell, trained, chosen)
-    facts = features.facts()
+    main = chosen[0]
     row = _blank(cell, DONE)
-    row.metrics = {score.metric: score.as_dict() for score in judgement.scores}
-    row.scoring = judgement.facts
-    row.selected = {"lr": rates[chosen], "dev": float(dev[chosen])}
-    for note in filter(None, (fold.too_short() for fold in trained)):
+    _write_beside(cell, chosen, say)
+    for one in chosen:
+        scores = {score.metric + one.suffix: score.as_dict() for score in one.judgement.scores}
+        row.metrics |= scores
+        row.scoring |= one.judgement.facts
+        row.selected |= {f"lr{one.suffix}": one.rate, f"dev{one.suffix}": one.dev}
+    for note in (note for fold in trained for note in fold.notes()):
         say(f"{cell}: {note}")
         row.corpus["notes"] = [*row.corpus["notes"], note]
-    row.selection = [
-        {
-            "fold": fold.fold.name,
-            "lr": rate,
-            "best_step": fold.progress.best_step[point],
-            "dev": fold.progress.best_dev[point],
-            "test": fold.test_scores[point],
-            "layer_weights": fold.learners.layer_weights(point),
-        }
-        for fold in trained
-        for point, rate in enumerate(rates)
-    ]
-    row.layer_weights = np.mean([fold.learners.layer_weights(chosen) for fold in trained], axis=0).tolist()
+    row.selection = [entry for fold in trained for entry in fold.selection()]
+    row.layer_weights = np.mean([fold.learners.layer_weights(main.point) for fold in main.folds], axis=0).tolist()
     row.layer_norms = norms
-    upstream = cell.upstream
+    upstream, facts = cell.upstream, features.facts()
     heard = {"layers": upstream.num_layers, "dim": upstream.dim, "hop": upstream.hop, "note": upstream.note}
     row.features = heard | {name: value for name, value in facts.items() if name not in ("key", "audio")}
     row.cost = {
         "audio_hours": float(features.samples.sum() / SAMPLE_RATE / 3600),
         "examples": len(features.samples),
         "feature_bytes": facts["bytes"],
-        "head_parameters": sum(p.numel() for p in trained[0].learners.head(chosen).parameters()),
-        "optimizer_steps": len(trained) * cell.reading.protocol.steps * len(rates),
+        "head_parameters": sum(p.numel() for p in main.folds[0].learners.head(main.point).parameters()),
+        "optimizer_steps": len(trained) * cell.reading.protocol.steps * len(trained[0].learners.rates),
         "upstream": asdict(upstream_cost),
     }
     row.fingerprints |= {"features": facts["key"], "audio": facts["audio"]}
@@ -239,10 +285,18 @@ def _blank(cell: Cell, status: str) -> Row:
     )
 
 
-def _write_heads(cell: Cell, trained: list[_Trained], chosen: int) -> None:
-    for fold in trained:
-        with files.atomic(cell.folder / f"head-{fold.fold.name}.safetensors") as temporary:
-            temporary.write_bytes(save(fold.learners.head(chosen).state_dict()))
+def _write_beside(cell: Cell, chosen: list[_Chosen], say: Callable[[str], None]) -> None:
+    """Predictions, heads, and whatever else a task leaves beside its row."""
+    lines = [json.dumps(line, ensure_ascii=False) for one in chosen for line in one.judgement.lines]
+    files.write_text(cell.folder / "predictions.jsonl", "\n".join(lines) + "\n")
+    for one in chosen:
+        for fold in one.folds:
+            head = save(fold.learners.head(one.point).state_dict())
+            files.write_bytes(cell.folder / f"head-{fold.fold.name}.safetensors", head)
+        for name, content in one.judgement.files.items():
+            files.write_bytes(cell.folder / name, content)
+        if one.judgement.waves:
+            show(cell.folder / "example", one.judgement.waves, say)
 
 
 def _now() -> str:

@@ -37,6 +37,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
 @contextmanager
 def told(path: Path) -> Iterator[None]:
     """Turn what the operating system says about a write into an error that names the place and the way out."""

@@ -18,7 +18,8 @@ def make_batch(layers, dtype, lengths=LENGTHS, scaled=True):
     random = torch.Generator().manual_seed(layers)
     values = [torch.randn(layers, length, DIM, generator=random).to(dtype) for length in lengths]
     exponents = torch.randint(-6, 7, (len(lengths), layers), generator=random)
-    return FrameBatch(values, torch.ldexp(torch.ones(exponents.shape), exponents if scaled else 0 * exponents))
+    scales = torch.ldexp(torch.ones(exponents.shape), exponents if scaled else 0 * exponents)
+    return FrameBatch(values, scales, torch.zeros(len(values)))
 
 
 def make_weights(layers):
@@ -81,12 +82,14 @@ def test_scales_do_what_multiplied_values_would():
     """By powers of two, which change no digit: the same to the last byte, forward."""
     batch, weights = make_batch(4, torch.float32), make_weights(4)
     values = [value * scale[:, None, None] for value, scale in zip(batch.values, batch.scales, strict=True)]
-    assert torch.equal(mixed(batch, weights), mixed(FrameBatch(values, torch.ones_like(batch.scales)), weights))
+    assert torch.equal(
+        mixed(batch, weights), mixed(FrameBatch(values, torch.ones_like(batch.scales), batch.samples), weights)
+    )
 
 
 def test_halves_at_the_end_of_their_range_are_summed_in_single_precision():
     values = torch.full((2, 3, DIM), 60000.0, dtype=torch.float16)
-    batch = FrameBatch([values], torch.tensor([[1.0, 2.0**10]]))
+    batch = FrameBatch([values], torch.tensor([[1.0, 2.0**10]]), torch.zeros(1))
     found = mixed(batch, torch.tensor([[0.5, 0.5]]))
     assert torch.allclose(found, torch.tensor(float(values[0, 0, 0]) * (1 + 2**10) / 2))
     d_mixed = torch.ones(1, 1, 3, DIM)

@@ -21,10 +21,16 @@ SUPERB = {
     "ic": (32, 1, 200_000, 5_000, 1e-4, 256),
     "sf": (32, 1, 200_000, 2_000, 1e-4, 1024),
     "er": (4, 8, 30_000, 1_000, 1e-4, 256),
+    "asv": (10, 5, 200_000, 20_000, 1e-4, 512),
+    "sd": (8, 4, 30_000, 500, 1e-4, None),
+    "ss": (8, 1, 150_000, 2_000, 1e-4, None),
+    "se": (8, 1, 150_000, 1_250, 1e-4, None),
 }
 MINI_OWN = {"pr": ("grid",), "asr": ("grid", "projector", "hidden", "frame_samples")}
 MINI_OWN |= dict.fromkeys(("ood-asr-zh", "ood-asr-es", "ood-asr-ar"), ("grid", "projector", "hidden"))
 MINI_OWN["sf"] = MINI_OWN["asr"]
+MINI_OWN["asv"] = ("grid", "batch", "accumulate", "crop_seconds", "projector", "dev_speakers", "dev_trials")
+MINI_OWN |= {"sd": ("grid", "hidden")} | dict.fromkeys(("ss", "se"), ("grid", "hidden", "layers"))
 RECURRENT = ("asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")
 GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
@@ -49,7 +55,7 @@ def test_superb_is_as_published():
     for name, numbers in SUPERB.items():
         task = protocol.task(name)
         assert (task.batch, task.accumulate, task.steps, task.eval_every, task.lr, task.projector) == numbers
-        assert (task.clip, task.rates) == (1.0, GRID)
+        assert (task.clip, task.rates) == (1000.0 if name == "asv" else 1.0, GRID)
 
 
 def having(**values):
@@ -58,14 +64,22 @@ def having(**values):
 
 
 def test_what_only_some_tasks_have():
-    assert having(balanced=True, drop_last=True, gain_db=-3.0) == ["ks"]
-    assert len(having(balanced=False, drop_last=False, gain_db=0.0)) == len(SUPERB) - 1
-    assert having(crop_seconds=8.0) == ["sid"]
-    assert len(having(crop_seconds=None)) == len(SUPERB) - 1
+    assert having(balanced=True, drop_last=True) == ["ks"]
+    assert len(having(balanced=False, drop_last=False)) == len(SUPERB) - 1
+    assert having(gain_db=-3.0) == ["ks", "asv"]
+    assert len(having(gain_db=0.0)) == len(SUPERB) - 2
+    assert having(crop_seconds=8.0) == ["sid", "asv"]
+    assert len(having(crop_seconds=None)) == len(SUPERB) - 2
     assert having(halve_seconds=18.75) == ["pr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf"]
     assert having(hidden=1024, layers=2, dropout=0.2) == list(RECURRENT)
     assert having(time_warp=5, freq_masks=4, freq_width=50, time_masks=2, time_width=40) == list(RECURRENT)
     assert having(project=True, frame_samples=320) == ["ood-asr-zh", "ood-asr-es", "ood-asr-ar"]
+    assert having(trim=True, min_seconds=2.0, scale=30.0, margin=0.4, weight_decay=0.01, head="xvector") == ["asv"]
+    assert having(trials="superb", dev_speakers=40, dev_trials=20_000, cohort=None) == ["asv"]
+    assert having(hidden=512, layers=1, chunk_frames=2000, thresholds=(0.3, 0.4, 0.5, 0.6, 0.7), medians=(1, 11)) == [
+        "sd"
+    ]
+    assert having(hidden=896, layers=3, dropout=0.5, eps=1e-7, early_eps=True) == ["ss", "se"]
     assert having(beam=5, beam_threshold=25.0, lm_weight=2.0, word_score=-1.0) == ["asr"]
     assert "hidden" not in load("superb").task("ks").settings()
 
@@ -99,7 +113,7 @@ def test_a_task_may_have_a_grid_of_its_own():
 
 def test_set_touches_the_tasks_that_have_the_number():
     protocol = load("superb", ["hidden=64"])
-    assert {name for name, task in protocol.tasks.items() if task.hidden == 64} == set(RECURRENT)
+    assert {name for name, task in protocol.tasks.items() if task.hidden == 64} == {*RECURRENT, "sd", "ss", "se"}
     assert protocol.changes_of("ks") == protocol.changes_of("pr") == ()
     assert protocol.changes_of("sf") == ("hidden=64",)
     assert {task.crop_seconds for task in load("superb", ["crop_seconds=3"]).tasks.values()} == {3.0}
@@ -128,7 +142,10 @@ def test_set_changes_one_task_or_all():
     [
         ("stepz=5", r"unknown key in --set pr 'stepz'. Did you mean: steps"),
         ("kz.steps=5", r"unknown task in --set kz.steps=5 'kz'. Did you mean: ks"),
-        ("asv.steps=5", "unknown task"),
+        ("qbe.steps=5", "unknown task"),
+        ("asv.trials=7", "asv.trials is 7; expected a name or null"),
+        ("sd.medians=[1.5]", "sd.medians is 1.5; expected a whole number above 0"),
+        ("sd.thresholds=0.5", "sd.thresholds is 0.5; expected a list of numbers"),
         ("asr.dropout=-0.1", r"asr.dropout is -0.1; expected a number from 0 up or null"),
         ("asr.grid=0.1", r"asr.grid is 0.1; expected a list of learning rates"),
         ("asr.grid=[0]", r"asr.grid is 0.*; expected a number above 0"),

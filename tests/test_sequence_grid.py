@@ -9,8 +9,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from downstream.fit.ctc import frames_needed
+from downstream.fit.ctc_grid import CtcGrid, ctc_losses
 from downstream.fit.sampling import Draw
-from downstream.fit.sequence_grid import _AUGMENT, _DROPOUT, SequenceGrid, ctc_losses
+from downstream.fit.sequence_grid import _AUGMENT, _DROPOUT
 from downstream.fit.sequence_heads import FrameLinear, Recurrent
 from downstream.fit.specaugment import SpecAugment
 from downstream.represent.frame_features import FrameBatch
@@ -33,7 +34,7 @@ def recurrent(dropout=0.0, project=False, every=1):
 
 
 def make_grid(make=linear, layers=3, rates=RATES, augment=None, seed=4, clip=CLIP):
-    return SequenceGrid(layers, make, rates, clip, seed, CPU, 160, augment)
+    return CtcGrid(layers, make, rates, clip, seed, CPU, 160, augment)
 
 
 def make_step(number, sizes=(3, 2), layers=3, dtype=torch.float16):
@@ -47,7 +48,7 @@ def make_step(number, sizes=(3, 2), layers=3, dtype=torch.float16):
     targets[number % count] = torch.full((lengths[number % count],), 3)  # all equal: each needs a blank as well
     weights = np.concatenate([np.full(size, 1 / size / len(sizes), dtype=np.float32) for size in sizes])
     draw = Draw(number, np.arange(count), weights, np.full(count, -1), list(sizes))
-    return FrameBatch(values, scales), targets, draw
+    return FrameBatch(values, scales, 160 * torch.tensor(lengths)), targets, draw
 
 
 class Plain(nn.Module):
@@ -190,7 +191,7 @@ def test_after_a_step_that_was_skipped_a_point_goes_on():
     """What was no number is not left in the gradients."""
     grid, clean = make_grid(), make_grid()
     batch, targets, draw = make_step(0)
-    broken = FrameBatch([torch.full_like(value, torch.nan) for value in batch.values], batch.scales)
+    broken = FrameBatch([torch.full_like(value, torch.nan) for value in batch.values], batch.scales, batch.samples)
     assert grid.step(broken, targets, draw).isnan().all()
     assert torch.equal(grid.step(*make_step(1)), clean.step(*make_step(1)))
     assert same(grid.state(), clean.state())
@@ -243,14 +244,14 @@ def test_a_grid_continues_from_its_state_to_the_same_bytes(make):
     other = make_grid(make, augment=AUGMENT)
     other.step(*make_step(7))
     other.keep(0)
-    other.log_probs(make_step(0)[0], best=True)  # whatever it remembers of its own best is to be forgotten
+    other.outputs(make_step(0)[0], best=True)  # whatever it remembers of its own best is to be forgotten
     other.restore(state)
     found = torch.stack([other.step(*make_step(number)) for number in range(2, STEPS)])
     assert torch.equal(found, expected)
     assert same(other.state(), grid.state())
     batch = make_step(0)[0]
-    assert [[o.tolist() for o in one] for one in other.log_probs(batch, True)] == [
-        [o.tolist() for o in one] for one in grid.log_probs(batch, True)
+    assert [[o.tolist() for o in one] for one in other.outputs(batch, True)] == [
+        [o.tolist() for o in one] for one in grid.outputs(batch, True)
     ]
 
 
@@ -267,7 +268,7 @@ def test_the_best_head_is_the_one_that_was_kept():
     batch = make_step(9)[0]
 
     def likely(best):
-        return [torch.cat(one) for one in grid.log_probs(batch, best)]
+        return [torch.cat(one) for one in grid.outputs(batch, best)]
 
     first = likely(True)
     assert all(torch.equal(a, b) for a, b in zip(first, likely(False), strict=True))
@@ -285,7 +286,7 @@ def test_the_best_head_is_the_one_that_was_kept():
     grid.step(*make_step(3))
     assert grid.layer_weights(1) == kept
     assert not torch.equal(likely(True)[1], likely(False)[1])
-    only = grid.log_probs(batch, True, points=[1])[0]
+    only = grid.outputs(batch, True, points=[1])[0]
     assert torch.equal(torch.cat(only), likely(True)[1])
 
 
@@ -294,11 +295,10 @@ def test_what_a_head_says_of_an_utterance_does_not_depend_on_its_company(every):
     """And nothing of training is in it: no dropout, no augmentation."""
     grid = make_grid(recurrent(0.5, True, every), augment=AUGMENT)
     batch = make_step(0)[0]
-    together = grid.log_probs(batch, best=False)[0]
+    together = grid.outputs(batch, best=False)[0]
     for number, length in enumerate(batch.lengths.tolist()):
-        [alone] = grid.log_probs(batch.part(number, number + 1), best=False)[0]
+        [alone] = grid.outputs(batch.part(number, number + 1), best=False)[0]
         assert alone.shape == (length // every, CLASSES)
-        assert torch.allclose(alone.exp().sum(-1), torch.ones(length // every))
         assert torch.allclose(alone, together[number], atol=1e-5)
 
 
@@ -311,7 +311,7 @@ def test_greedy_leaves_out_repetitions_then_blanks():
         found = grid.greedy(batch, best)
         expected = [
             [[key for key, _ in groupby(one.argmax(-1).tolist()) if key != 0] for one in point]
-            for point in grid.log_probs(batch, best)
+            for point in grid.outputs(batch, best)
         ]
         assert found == expected
     frames = torch.nn.functional.one_hot(torch.tensor([0, 3, 3, 0, 3, 5, 5, 1, 0, 0]), CLASSES).float()

@@ -65,7 +65,7 @@ class Training:
         examples = [Example(str(i), "", ("x",)) for i in range(60)]
         self.fold = Fold("all", Pool(examples[:40]), Pool(examples[40:]), Pool([]))
         parts = (np.arange(40), np.arange(40, 60))
-        self.splits = [Split([examples[r] for r in rows], rows, targets[rows], np.ones(len(rows))) for rows in parts]
+        self.splits = [Split(Pool([examples[r] for r in rows]), rows, targets[rows], np.ones(len(rows))) for rows in parts]
         self.rest = protocol, None, seed, checkpoint, False
         self.checkpoint = checkpoint
 
@@ -112,7 +112,7 @@ def test_training_sees_the_targets_of_the_rows_it_drew(tmp_path):
     grid = Watched(LAYERS, DIM, (CLASSES,), 16, [0.01], 1.0, 0, CPU)
     examples = [Example(str(row), "", ("x",)) for row in rows]
     fold = Fold("all", Pool(examples), Pool(examples[:9]), Pool([]))
-    splits = [Split([None] * len(r), r, targets[r], np.ones(len(r))) for r in (rows, rows[:9])]
+    splits = [Split(Pool(examples[: len(r)]), r, targets[r], np.ones(len(r))) for r in (rows, rows[:9])]
     fit(fold, OBJECTIVE, grid, features, *splits, PROTOCOL, None, 0, tmp_path / "all.state", False)
     assert len(seen) == STEPS
     of_row = {tuple(mean.flatten().tolist()): target for mean, target in zip(means, targets, strict=True)}
@@ -295,7 +295,7 @@ def test_predictions_of_many_rows_come_in_their_order():
     grid = MeanLinearGrid(LAYERS, DIM, (CLASSES, 2), 16, [0.1, 0.01], 1.0, 0, CPU)
     rows = np.random.default_rng(0).permutation(600)
     objective = Classification((tuple("abc"), ("x", "y")))
-    found = predict(objective, grid, Memory(means), rows)
+    found = predict(objective, grid, Memory(means), rows, rows)
     assert np.array_equal(np.array(found), grid.predict(means[rows]).numpy())
 
 
@@ -306,7 +306,7 @@ def test_utterances_of_similar_length_are_looked_at_together():
     features.samples, features.eval_rows = np.random.default_rng(1).permutation(40), 8
     grid = MeanLinearGrid(LAYERS, DIM, (CLASSES,), 16, [0.1], 1.0, 0, CPU)
     rows = np.arange(5, 40)
-    found = predict(OBJECTIVE, grid, features, rows)
+    found = predict(OBJECTIVE, grid, features, rows, rows)
     assert np.array_equal(np.array(found), grid.predict(means[rows]).numpy())
     lengths = [features.samples[batch] for batch, _ in features.asked]
     assert [len(batch) for batch in lengths] == [8, 8, 8, 8, 3]

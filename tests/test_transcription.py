@@ -65,7 +65,7 @@ class Heads:
 
 
 def predicted(objective, paths):
-    [found] = objective.predict(Heads(paths), None, best=True)
+    [found] = objective.predict(Heads(paths), None, None, best=True)
     return found
 
 
@@ -174,7 +174,9 @@ def test_too_short_is_what_torchs_loss_is_infinite_for(frame_samples, hop, root)
     targets = np.empty(len(lengths), dtype=object)
     for number in range(len(lengths)):
         targets[number] = torch.from_numpy(random.integers(1, 4, size=random.integers(1, 9)))  # with repetitions
-    batch = FrameBatch([torch.zeros(1, length, 2) for length in lengths], torch.ones(len(lengths), 1))
+    batch = FrameBatch(
+        [torch.zeros(1, length, 2) for length in lengths], torch.ones(len(lengths), 1), torch.zeros(len(lengths))
+    )
     found = one.too_short(Heads([], hop), batch, targets)
     log_probs = torch.zeros(14, len(lengths), 4).log_softmax(-1)
     kept = torch.tensor(lengths) // every
@@ -366,8 +368,8 @@ def test_where_the_search_finds_nothing_the_greedy_words_stay(root, monkeypatch)
 
     monkeypatch.setattr(workers, "decode_all", decode)
     answers = [
-        Answers("one", of.splits["test"], [list("THE|HERRON"), list("GO")], lambda: longest_first(emissions["one"])),
-        Answers("two", of.splits["dev"], [list("GO|")], lambda: longest_first(emissions["two"])),
+        Answers("one", of.splits["test"], [list("THE|HERRON"), list("GO")], lambda _: longest_first(emissions["one"])),
+        Answers("two", of.splits["dev"], [list("GO|")], lambda _: longest_first(emissions["two"])),
     ]
     said = []
     judgement = asr.judge(answers, 0, said.append)
@@ -386,7 +388,7 @@ def test_where_the_search_finds_nothing_the_greedy_words_stay(root, monkeypatch)
 
 def longest_first(emissions):
     order = sorted(range(len(emissions)), key=lambda place: -len(emissions[place]))
-    return ((place, emissions[place]) for place in order)
+    return ((place, torch.from_numpy(emissions[place]), None) for place in order)
 
 
 def test_a_language_model_mends_what_was_misheard(root):
@@ -399,7 +401,7 @@ def test_a_language_model_mends_what_was_misheard(root):
     emissions[0][2 * heard[0].index("M"), asr.tokens.index("N")] = 7.5  # nearly as loud as the M
     emissions = [torch.from_numpy(one).log_softmax(-1).numpy() for one in emissions]
     found = predicted(asr, [one.argmax(1).tolist() for one in emissions])
-    answers = [Answers("all", of.splits["test"], found, lambda: longest_first(emissions))]
+    answers = [Answers("all", of.splits["test"], found, lambda _: longest_first(emissions))]
     judgement = asr.judge(answers, 0, lambda line: None)
     assert [line["predicted"] for line in judgement.lines] == ["THE HEROM", "GO GO"]
     assert [line["predicted_lm"] for line in judgement.lines] == ["THE HERON", "GO GO"]

@@ -15,7 +15,8 @@ class CorpusInfo:
     `homes` are the places under a data folder where it may lie, the first that is there is taken. A place is the
     folders that make up the corpus; `marks` are paths of which at least one lies in such a folder, so that it is
     recognised under another name too. `reader` is the module that reads it, where that is not called like the corpus,
-    and `variant` what it is told beside the folder.
+    and `variant` what it is told beside the folder. `mini` is the small corpus that holds it, where that is called
+    otherwise.
     """
 
     name: str
@@ -27,11 +28,29 @@ class CorpusInfo:
     licence: str
     reader: str = ""
     variant: str = ""
+    mini: str = ""
+
+    @property
+    def mini_name(self) -> str:
+        return self.mini or self.name
 
     @property
     def folders(self) -> tuple[str, ...]:
         """Every folder name that is looked for under a data folder."""
         return tuple(folder for home in self.homes for folder in home)
+
+
+def _libri2mix(part: str, task: str, what: str, marks: tuple[str, ...]) -> CorpusInfo:
+    return CorpusInfo(
+        name=f"libri2mix_{part}",
+        title=f"Libri2Mix, {what}",
+        tasks=(task,),
+        homes=(("Libri2Mix",),),
+        marks=marks,
+        source="made of LibriSpeech (and WHAM noise) by `python -m benchmark data librimix --help`",
+        licence="CC BY 4.0 for LibriSpeech, CC BY-NC 4.0 for WHAM",
+        mini="libri2mix",
+    )
 
 
 def _common_voice(variant: str, task: str, language: str) -> CorpusInfo:
@@ -80,6 +99,17 @@ CORPORA: dict[str, CorpusInfo] = {
             licence="CC BY 4.0 for the lists; the recordings belong to their owners",
         ),
         CorpusInfo(
+            name="voxceleb1_verification",
+            title="VoxCeleb1 with its verification trials",
+            tasks=("asv",),
+            homes=(("VoxCeleb1",),),
+            marks=("dev/wav", "test/wav"),
+            source="https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html and "
+            "https://www.openslr.org/resources/49/voxceleb1_test_v2.txt",
+            licence="CC BY 4.0 for the lists; the recordings belong to their owners",
+            mini="voxceleb1",
+        ),
+        CorpusInfo(
             name="iemocap",
             title="IEMOCAP",
             tasks=("er",),
@@ -108,6 +138,19 @@ CORPORA: dict[str, CorpusInfo] = {
             marks=("all.iob.snips.txt", "slots.txt"),
             source="https://github.com/s3prl/s3prl/tree/main/s3prl/downstream#sf-slot-filling",
             licence="Apache-2.0 for the sentences; the voices are Amazon Polly's",
+        ),
+        _libri2mix(
+            "diarization", "sd", "two speakers in noise, who talks when", ("data/train", "data/dev", "data/test")
+        ),
+        _libri2mix("separation", "ss", "two speakers at once, without noise", ("wav16k/min",)),
+        CorpusInfo(
+            name="voicebank_demand",
+            title="VoiceBank-DEMAND, 28 speakers",
+            tasks=("se",),
+            homes=(("VoiceBank-DEMAND",), ("VoiceBank",), ("voicebank",), ("noisy-vctk-16k",)),
+            marks=("clean_testset_wav_16k", "clean_testset_wav"),
+            source="https://datashare.ed.ac.uk/handle/10283/2791",
+            licence="CC BY 4.0",
         ),
     )
 }

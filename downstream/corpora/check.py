@@ -103,12 +103,20 @@ def _manifest_lines(manifest: Manifest) -> list[str]:
     for split, count in manifest.counts.items():
         lines.append(f"{split}: {count} {_verdict(count, manifest.expected.get(split))}")
     speakers = len({e.group for e in manifest.examples()} - {None})
-    lines.append(f"{_targets(manifest)}, {speakers} speakers")
+    targets = _targets(manifest)
+    lines.append(", ".join(filter(None, (targets, f"{speakers} speakers" if speakers else ""))))
     return lines + [f"note: {note}" for note in manifest.notes]
 
 
 def _targets(manifest: Manifest) -> str:
-    targets = {e.target for e in manifest.examples()}
+    examples = list(manifest.examples())
+    if all(e.target == (e.group,) for e in examples):
+        return ""  # the speakers, who are counted anyway
+    if sources := sum(len(e.sources) for e in examples):
+        return f"{len(examples)} mixtures of {sources} files"
+    if len({len(e.target) for e in examples}) > 1:
+        return f"{sum(len(e.target) for e in examples)} turns"
+    targets = {e.target for e in examples}
     if _are_texts(manifest):
         characters = {character for (text,) in targets for character in text}
         return f"{len(targets)} different texts of {len(characters)} different characters"
@@ -133,7 +141,8 @@ def _verdict(count: int, expected: int | None) -> str:
 
 def look_at_audio(manifest: Manifest, full: bool) -> Audio:
     """What the files turn out to be: from all their headers, or from a sample of them and all their sizes."""
-    paths = [manifest.root / audio for audio in dict.fromkeys(e.audio for e in manifest.examples())]
+    files = dict.fromkeys(file for e in manifest.examples() for file in (e.audio, *e.sources))
+    paths = [manifest.root / file for file in files]
     audio = Audio(len(paths))
     chosen = paths if full else paths[:: max(1, ceil(len(paths) / SAMPLED_HEADERS))]
     seconds, seen_bytes = _open_headers(chosen, audio)

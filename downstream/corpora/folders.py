@@ -35,7 +35,10 @@ def visible(folder: Path, suffix: str = "") -> list[Path]:
 
 
 def marker(folder: Path, corpus: str) -> dict | None:
-    """The content of the file that says that a corpus is a small made-up one; None for the real corpus."""
+    """The content of the file that says that a corpus is a small made-up one; None for the real corpus.
+
+    One made corpus may serve several readers. Each finds its own counts under "counts".
+    """
     path = folder / MARKER
     if not path.exists():
         return None
@@ -44,9 +47,17 @@ def marker(folder: Path, corpus: str) -> dict | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}. {remedy}") from error
-    if not isinstance(content, dict) or content.get("corpus") != corpus or not isinstance(content.get("counts"), dict):
+    counts = _counts_of(content, corpus) if isinstance(content, dict) else None
+    if not isinstance(counts, dict):
         raise DataError(f"{path} does not describe '{corpus}' with its counts. {remedy}")
-    return content
+    return content | {"counts": counts}
+
+
+def _counts_of(content: dict, corpus: str) -> object:
+    if content.get("corpus") == corpus:
+        return content.get("counts")
+    also = content.get("also")
+    return also.get(corpus) if isinstance(also, dict) else None
 
 
 def refuse_missing(missing: Sequence[str], total: int, what: str, remedy: str) -> None:

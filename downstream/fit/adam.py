@@ -1,31 +1,48 @@
-"""The optimizer of every task: torch's own fused Adam, with the numbers that SUPERB never changes."""
+"""The optimizer of every task: torch's own fused Adam, with what SUPERB changes of it for some."""
+
+from dataclasses import dataclass
 
 import torch
 from torch.optim.adam import adam
 
+_SECOND = 0.999
 
-def adam_step(
-    parameters: list[torch.Tensor],
-    gradients: list[torch.Tensor],
-    first: list[torch.Tensor],
-    second: list[torch.Tensor],
-    steps: list[torch.Tensor],
-    rate: float,
-) -> None:
-    """One step, in place: of the parameters, their two moments, and the counts of steps."""
-    adam(
-        parameters,
-        gradients,
-        first,
-        second,
-        [],
-        state_steps=steps,
-        fused=True,
-        lr=rate,
-        beta1=0.9,
-        beta2=0.999,
-        eps=1e-8,
-        weight_decay=0,
-        amsgrad=False,
-        maximize=False,
-    )
+
+@dataclass(frozen=True)
+class Adam:
+    """With `weight_decay` it is AdamW. `early_eps` adds eps before the bias of the second moment is corrected, as the
+    first AdamW of transformers did: a larger eps in the first thousand steps."""
+
+    weight_decay: float = 0.0
+    eps: float = 1e-8
+    early_eps: bool = False
+
+    def step(
+        self,
+        parameters: list[torch.Tensor],
+        gradients: list[torch.Tensor],
+        first: list[torch.Tensor],
+        second: list[torch.Tensor],
+        steps: list[torch.Tensor],
+        rate: float,
+    ) -> None:
+        """One step, in place: of the parameters, their two moments, and the counts of steps."""
+        if self.weight_decay:
+            torch._foreach_mul_(parameters, 1 - rate * self.weight_decay)
+        eps = self.eps / (1 - _SECOND ** (float(steps[0]) + 1)) ** 0.5 if self.early_eps else self.eps
+        adam(
+            parameters,
+            gradients,
+            first,
+            second,
+            [],
+            state_steps=steps,
+            fused=True,
+            lr=rate,
+            beta1=0.9,
+            beta2=_SECOND,
+            eps=eps,
+            weight_decay=0,
+            amsgrad=False,
+            maximize=False,
+        )

@@ -10,7 +10,7 @@ from copy import copy
 
 import torch
 
-from downstream.fit.adam import adam_step
+from downstream.fit.adam import Adam
 from downstream.fit.heads import MeanLinear
 
 _ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
@@ -159,7 +159,7 @@ class MeanLinearGrid:
 
     def _adam(self, point: int) -> None:
         """Torch's own fused Adam on one point's tensors."""
-        adam_step(
+        Adam().step(
             self._now.points[point],
             self._grad.points[point],
             self._first.points[point],

@@ -13,6 +13,8 @@ class Head(nn.Module):
     its seed.
     """
 
+    least_frames = 1  # of an utterance
+
     def forward(self, frames: Tensor, lengths: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """(batch, time, dim) frames to what the loss is computed from, and how long that is for each utterance."""
         raise NotImplementedError

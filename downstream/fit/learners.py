@@ -1,5 +1,6 @@
 """What the training loop and the rows want of a set of heads that are trained side by side, one a learning rate."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -19,6 +20,9 @@ class Learners(Protocol):
 
     def layer_weights(self, point: int) -> list[float]:
         """The softmax layer weights of a point's best head."""
+
+    def outputs(self, batch: object, best: bool, points: Sequence[int] | None = None) -> list[list[torch.Tensor]]:
+        """For each point (all, or those given) what its head answers of each utterance; of heads on frames."""
 
     def state(self) -> dict[str, torch.Tensor]:
         """Everything a continued training needs to end with the same bytes."""

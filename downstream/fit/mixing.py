@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from downstream.represent.frame_features import FrameBatch
 
@@ -36,11 +37,26 @@ def weight_gradients(batch: FrameBatch, d_mixed: Tensor) -> Tensor:
     return total
 
 
+def fitted(frames: Tensor, lengths: Tensor, wanted: Tensor, repeat_last: bool) -> Tensor:
+    """(utterances, frames, dim) cut or continued to the longest of the numbers of frames that are wanted.
+
+    What is missing of an utterance is zero, or its last frame again.
+    """
+    longest = int(wanted.max())
+    found = functional.pad(frames, (0, 0, 0, max(0, longest - frames.shape[1])))[:, :longest]
+    if not repeat_last:
+        return found
+    position = torch.arange(longest, device=frames.device)
+    missing = (position >= lengths[:, None]) & (position < wanted[:, None])
+    last = frames[torch.arange(len(frames), device=frames.device), lengths - 1]
+    return torch.where(missing[..., None], last[:, None], found)
+
+
 def _stretches(values: Tensor) -> Iterator[tuple[int, int, Tensor]]:
     """(layers, frames, dim) values in single precision, a stretch at a time: first and last frame, the flat values."""
     layers, frames, dim = values.shape
     if values.dtype == torch.float32 or values.is_cuda:
-        yield 0, frames, values.float().view(layers, -1)
+        yield 0, frames, values.float().reshape(layers, -1)
         return
     step = max(1, _CACHED // (layers * dim))
     for first in range(0, frames, step):

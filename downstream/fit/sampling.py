@@ -69,6 +69,11 @@ class Pool:
             return random.permutation(len(self.examples))
         return random.choice(len(self.examples), size=self.draws, p=self.weights / self.weights.sum())
 
+    def only(self, places: np.ndarray) -> "Pool":
+        """The pool without its other examples, for one that comes in no batches."""
+        weights = None if self.weights is None else self.weights[places]
+        return Pool([self.examples[place] for place in places], weights, self.draws)
+
     def dev_counts(self, seed: int) -> np.ndarray:
         """How often each example counts in a dev score: once, or as often as one weighted epoch draws it."""
         if self.weights is None:

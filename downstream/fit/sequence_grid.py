@@ -1,4 +1,4 @@
-"""All learning rates of a grid for heads that give every frame its logits: trained by CTC, side by side.
+"""All learning rates of a grid for heads that look at every frame: trained side by side.
 
 Each point has its own layer weights, head, Adam and gradient clipping, exactly as if it were alone. They share the
 start, the batches, one reading (or hearing) of the frames, and what chance decides of a step.
@@ -12,27 +12,27 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from downstream.fit.adam import adam_step
-from downstream.fit.ctc import BLANK
-from downstream.fit.mixing import mixed, weight_gradients
+from downstream.fit.adam import Adam
+from downstream.fit.head import Head
+from downstream.fit.mixing import fitted, mixed, weight_gradients
 from downstream.fit.sampling import Draw
-from downstream.fit.sequence_heads import FrameLinear, Recurrent
 from downstream.fit.specaugment import SpecAugment
 from downstream.represent.frame_features import FrameBatch
 
 _AUGMENT, _DROPOUT = 11, 12  # streams of random numbers that never meet
 _ONE_THREAD_BELOW = 2_000_000  # parameters
 _CPU = torch.device("cpu")
+_ADAM = Adam()
 
 T = TypeVar("T")
+Losses = Callable[[Tensor, Tensor, Sequence], Tensor]
 
 
 class MixedHead(nn.Module):
     """A head with the layer weights before it: what a point of the grid trains, and what a row keeps of it."""
 
-    def __init__(self, layers: int, head: FrameLinear | Recurrent) -> None:
+    def __init__(self, layers: int, head: Head) -> None:
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(layers))
         self.head = head
@@ -57,8 +57,8 @@ class _Point:
         return found
 
     @torch.no_grad()
-    def update(self, rate: float, clip: float) -> None:
-        """Clip the whole gradient and take one step of torch's own fused Adam; none where the gradient is no number."""
+    def update(self, rate: float, clip: float, optimizer: Adam) -> None:
+        """Clip the whole gradient and take one step; none where the gradient is no number."""
         gradients = [p.grad for p in self.trained]
         norm = float(nn.utils.get_total_norm(gradients))
         if not math.isnan(norm):
@@ -66,27 +66,37 @@ class _Point:
             if scale < 1:
                 torch._foreach_mul_(gradients, scale)
             parameters = [p.detach() for p in self.trained]
-            adam_step(parameters, gradients, self.first, self.second, self.steps, rate)
+            optimizer.step(parameters, gradients, self.first, self.second, self.steps, rate)
         for p in self.trained:
             p.grad = None
 
 
 class SequenceGrid:
-    """Heads for CTC, one a learning rate. `make_head` makes one; the number of its outputs is its own affair."""
+    """Heads on frames, one a learning rate. `make_head` makes one, the number of its outputs is its own affair.
+
+    `losses` gives the loss of each utterance from what the head makes of a batch, the lengths of that, and the targets.
+    `wanted` says how many frames the head is to see of utterances of so many samples, where that is not as many as the
+    upstream gives: what is too much is cut, what is missing is zero, or the last frame again with `repeat_last`.
+    """
 
     def __init__(
         self,
         layers: int,
-        make_head: Callable[[], FrameLinear | Recurrent],
+        make_head: Callable[[], Head],
+        losses: Losses,
         rates: Sequence[float],
         clip: float,
         seed: int,
         device: torch.device,
         hop: int,
         augment: SpecAugment | None = None,
+        optimizer: Adam = _ADAM,
+        wanted: Callable[[Tensor], Tensor] | None = None,
+        repeat_last: bool = False,
     ) -> None:
         self.rates, self.device, self.hop = list(rates), device, hop
-        self._clip, self._seed, self._augment = clip, seed, augment
+        self._losses, self._clip, self._seed, self._augment, self._optimizer = losses, clip, seed, augment, optimizer
+        self._wanted, self._repeat_last = wanted, repeat_last
         self._make = lambda: MixedHead(layers, make_head())
         first = self._make()
         first.head.reset(torch.Generator().manual_seed(seed))
@@ -99,16 +109,18 @@ class SequenceGrid:
         self.parameters = sum(p.numel() for p in first.parameters())
 
     @property
+    def least_frames(self) -> int:
+        """How many frames an utterance must have."""
+        return self._points[0].model.head.least_frames
+
+    @property
     def threads(self) -> int:
         """A step of a small head is over before a second thread could help; but heads may have one each."""
         small = self.parameters < _ONE_THREAD_BELOW and len(self._points) == 1
         return 1 if self.device.type == "cpu" and small else torch.get_num_threads()
 
-    def step(self, batch: FrameBatch, targets: Sequence[Tensor], draw: Draw) -> Tensor:
-        """One optimizer step of every point on the same utterances; returns each point's loss.
-
-        An utterance whose frames cannot hold its target counts as zero: its loss is infinite.
-        """
+    def step(self, batch: FrameBatch, targets: Sequence, draw: Draw) -> Tensor:
+        """One optimizer step of every point on the same utterances; returns each point's loss."""
         losses, first = torch.zeros(len(self._points), device=self.device), 0
         for number, size in enumerate(draw.sizes):
             last = first + size
@@ -117,10 +129,10 @@ class SequenceGrid:
             losses += self._backward(part, targets[first:last], weights, draw.step, number)
             first = last
         for point, rate in zip(self._points, self.rates, strict=True):
-            point.update(rate, self._clip)
+            point.update(rate, self._clip, self._optimizer)
         return losses
 
-    def _backward(self, batch: FrameBatch, targets: Sequence[Tensor], weights: Tensor, step: int, micro: int) -> Tensor:
+    def _backward(self, batch: FrameBatch, targets: Sequence, weights: Tensor, step: int, micro: int) -> Tensor:
         """Add the gradients of a micro-batch to those of every point."""
         softmax, sums = self._mix(batch, [point.model.weights for point in self._points])
         several = softmax.shape[1] > 1
@@ -134,8 +146,8 @@ class SequenceGrid:
             frames = sums[number if several else 0].detach().requires_grad_(several)
             heard = frames if draws is None else self._augment.apply(frames, lengths, draws)
             random = self._random(_DROPOUT, step, micro, self.device)
-            logits, kept = self._points[number].model.head(heard, lengths, random)
-            loss = (ctc_losses(logits, kept, targets) * weights).sum()
+            found, kept = self._points[number].model.head(*self._fitted(heard, lengths, batch), random)
+            loss = (self._losses(found, kept, targets) * weights).sum()
             loss.backward()
             return loss.detach(), frames.grad
 
@@ -175,8 +187,8 @@ class SequenceGrid:
         return softmax, mixed(batch, softmax if softmax.shape[1] > 1 else softmax[:1])
 
     @torch.no_grad()
-    def log_probs(self, batch: FrameBatch, best: bool, points: Sequence[int] | None = None) -> list[list[Tensor]]:
-        """For each point (all, or those given) the (frames, outputs) log-probabilities of each utterance."""
+    def outputs(self, batch: FrameBatch, best: bool, points: Sequence[int] | None = None) -> list[list[Tensor]]:
+        """For each point (all, or those given) what its head answers of each utterance, on the grid's device."""
         models = [self._model(point, best) for point in (range(len(self._points)) if points is None else points)]
         batch = batch.to(self.device)
         softmax, sums = self._mix(batch, [model.weights for model in models])
@@ -184,18 +196,18 @@ class SequenceGrid:
 
         @torch.no_grad()  # which is said to each thread
         def one(number: int) -> list[Tensor]:
-            logits, kept = models[number].head(sums[number if several else 0], lengths)
-            return [one[:length] for one, length in zip(logits.log_softmax(-1), kept.tolist(), strict=True)]
+            found, kept = models[number].head.answer(*self._fitted(sums[number if several else 0], lengths, batch))
+            if found.dim() == 2:  # of whole utterances
+                return list(found)
+            return [own[:length] for own, length in zip(found, kept.tolist(), strict=True)]
 
         return self._side_by_side(one, len(models))
 
-    def greedy(self, batch: FrameBatch, best: bool) -> list[list[list[int]]]:
-        """For each point and utterance the likeliest output of every frame, repetitions and blanks left out."""
-        return [[self._collapsed(one) for one in found] for found in self.log_probs(batch, best)]
-
-    def _collapsed(self, log_probs: Tensor) -> list[int]:
-        outputs = log_probs.argmax(-1).unique_consecutive()
-        return outputs[outputs != BLANK].tolist()
+    def _fitted(self, frames: Tensor, lengths: Tensor, batch: FrameBatch) -> tuple[Tensor, Tensor]:
+        if self._wanted is None:
+            return frames, lengths
+        wanted = self._wanted(batch.samples.to(frames.device))
+        return fitted(frames, lengths, wanted, self._repeat_last), wanted
 
     def _model(self, point: int, best: bool) -> MixedHead:
         if not best:
@@ -232,13 +244,3 @@ class SequenceGrid:
         self._best.clear()
         for name, tensor in state.items():
             mine[name].copy_(tensor)
-
-
-def ctc_losses(logits: Tensor, lengths: Tensor, targets: Sequence[Tensor]) -> Tensor:
-    """Of each utterance, the loss divided by the length of its target; zero where it is infinite."""
-    sizes = torch.tensor([len(target) for target in targets])
-    together = torch.cat(list(targets)).to(logits.device)
-    log_probs = logits.log_softmax(-1).transpose(0, 1)
-    sizes = sizes.to(logits.device)
-    losses = functional.ctc_loss(log_probs, together, lengths, sizes, BLANK, reduction="none", zero_infinity=True)
-    return losses / sizes

@@ -19,13 +19,12 @@ from tqdm import tqdm
 
 from downstream.files import atomic
 from downstream.fit.learners import Learners
-from downstream.fit.sampling import Draw, Sampler
+from downstream.fit.sampling import Draw, Pool, Sampler
 from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
 from downstream.represent.features import Features
 from downstream.represent.hearing import read_ahead
 from downstream.tasks import Fold
-from downstream.types import Example
 from upstream.devices import threads
 
 _SAVE_SECONDS = 5.0  # between checkpoints, which are taken after a look at dev
@@ -39,7 +38,7 @@ T = TypeVar("T")
 class Split:
     """A pool of examples as a fold needs it: rows of the feature set, what is learned of each, counts in a score."""
 
-    examples: list[Example]
+    pool: Pool
     rows: np.ndarray
     targets: Sequence
     counts: np.ndarray
@@ -63,30 +62,43 @@ class Interrupted(KeyboardInterrupt):
 
 
 def predict(
-    objective: Objective, learners: Learners, features: Features, rows: np.ndarray, best: bool = False
+    objective: Objective,
+    learners: Learners,
+    features: Features,
+    rows: np.ndarray,
+    targets: Sequence,
+    best: bool = False,
 ) -> list[list]:
     """What each head predicts of each row."""
     found: list[list] = [[None] * len(rows) for _ in learners.rates]
-    for places, batch in in_order(features, rows):
-        for answers, predicted in zip(found, objective.predict(learners, batch, best), strict=True):
+    for places, batch, opened in in_order(objective, features, rows, targets):
+        for answers, predicted in zip(found, objective.predict(learners, batch, opened, best), strict=True):
             for place, answer in zip(places, predicted, strict=True):
                 answers[place] = answer
     return found
 
 
-def log_probs(learners: Learners, features: Features, rows: np.ndarray, point: int) -> Iterator[tuple[int, np.ndarray]]:
-    """For each row, as its place among the rows, what the best head of a point makes of every frame."""
-    for places, batch in in_order(features, rows):
-        for found in learners.log_probs(batch, best=True, points=[point]):
-            for place, one in zip(places, found, strict=True):
-                yield int(place), one.cpu().numpy()
+def outputs(
+    objective: Objective, learners: Learners, features: Features, rows: np.ndarray, targets: Sequence, point: int
+) -> Iterator[tuple[int, torch.Tensor, object]]:
+    """For each row its place among the rows, what the best head of a point answers, and its opened target."""
+    for places, batch, opened in in_order(objective, features, rows, targets):
+        [found] = learners.outputs(batch, best=True, points=[point])
+        for place, own, target in zip(places, found, opened, strict=True):
+            yield int(place), own, target
 
 
-def in_order(features: Features, rows: np.ndarray) -> Iterator[tuple[np.ndarray, object]]:
-    """Batches for a look at some rows, the longest first, with the places of each batch among the rows."""
+def in_order(
+    objective: Objective, features: Features, rows: np.ndarray, targets: Sequence
+) -> Iterator[tuple[np.ndarray, object, Sequence]]:
+    """Batches for a look at some rows, the longest first: their places among the rows, features, opened targets."""
     order = np.argsort(-features.samples[rows], kind="stable")
     parts = [order[first : first + features.eval_rows] for first in range(0, len(rows), features.eval_rows)]
-    with closing(_ahead(lambda part: (part, features.batch(rows[part])), parts, features.ahead)) as batches:
+
+    def read(part: np.ndarray) -> tuple[np.ndarray, object, Sequence]:
+        return part, features.batch(rows[part]), objective.opened(targets[part])
+
+    with closing(_ahead(read, parts, features.ahead)) as batches:
         yield from batches
 
 
@@ -117,7 +129,7 @@ def fit(
     `on_look` is told the history so far after each look at dev.
     """
     sampler = Sampler(
-        fold.train,
+        train.pool,
         train.rows,
         features.samples,
         protocol.batch,
@@ -142,9 +154,10 @@ def fit(
         _save(checkpoint, learners, progress)
         return time.monotonic() - start
 
-    def read(step: int) -> tuple[Draw, object]:
+    def read(step: int) -> tuple[Draw, object, Sequence]:
         draw = sampler(step)
-        return draw, features.batch(draw.rows, draw.starts if crop_samples else None)
+        batch = features.batch(draw.rows, draw.starts if crop_samples else None)
+        return draw, batch, objective.opened(train.targets[position[draw.rows]])
 
     bar = tqdm(
         total=protocol.steps,
@@ -156,8 +169,7 @@ def fit(
     )
     todo = _ahead(read, range(progress.step, protocol.steps), features.ahead)
     with bar, threads(learners.threads), _asked_to_stop() as stop, closing(todo):
-        for draw, batch in todo:
-            targets = train.targets[position[draw.rows]]
+        for draw, batch, targets in todo:
             _note_too_short(objective, learners, batch, targets, draw, progress)
             losses += objective.step(learners, batch, targets, draw).double()
             progress.step += 1
@@ -199,8 +211,8 @@ def _look(
 ) -> None:
     """Score every point on dev; keep those that are strictly better than they ever were."""
     counted = np.flatnonzero(dev.counts > 0)
-    predicted = predict(objective, learners, features, dev.rows[counted])
-    examples, counts = [dev.examples[i] for i in counted], dev.counts[counted]
+    predicted = predict(objective, learners, features, dev.rows[counted], dev.targets[counted])
+    examples, counts = [dev.pool.examples[i] for i in counted], dev.counts[counted]
     scores = [objective.figure(point, examples, dev.targets[counted], counts) for point in predicted]
     for point, value in enumerate(scores):
         best = progress.best_dev[point]

@@ -11,7 +11,7 @@ class Score:
     direction: str  # "higher" or "lower" is better
     n: int
     ci95: tuple[float, float]
-    resampled: str  # what the bootstrap drew: speakers or utterances
+    resampled: str  # what the bootstrap drew: speakers, utterances or trials
 
     def as_dict(self) -> dict:
         return {

@@ -29,13 +29,17 @@ class Classification:
     classes: tuple[tuple[str, ...], ...]
     form: str = "means"
     higher: bool = True
+    croppable: bool = True
 
     def digest(self) -> str:
         return blake2b(json.dumps(self.classes).encode(), digest_size=16).hexdigest()
 
-    def learners(self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int) -> "MeanLinearGrid":
+    def learners(
+        self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int, train: list[Example]
+    ) -> "MeanLinearGrid":
         from downstream.fit.grid import MeanLinearGrid
 
+        protocol.need("projector")
         slots, rates = tuple(map(len, self.classes)), list(protocol.rates)
         shape = (upstream.num_layers, upstream.dim, slots, protocol.projector)
         return MeanLinearGrid(*shape, rates, protocol.clip, seed, upstream.device)
@@ -50,6 +54,9 @@ class Classification:
         except KeyError as error:
             raise DataError(f"{where}: label {error} is not among the labels of the training split") from error
 
+    def opened(self, targets: "torch.Tensor") -> "torch.Tensor":
+        return targets
+
     def too_short(self, learners: "MeanLinearGrid", batch: "torch.Tensor", targets: "torch.Tensor") -> list[int]:
         return []
 
@@ -61,7 +68,9 @@ class Classification:
         device = learners.device
         return learners.step(batch.to(device), targets.to(device), torch.from_numpy(draw.weights).to(device))
 
-    def predict(self, learners: "MeanLinearGrid", batch: "torch.Tensor", best: bool) -> list[np.ndarray]:
+    def predict(
+        self, learners: "MeanLinearGrid", batch: "torch.Tensor", targets: "torch.Tensor", best: bool
+    ) -> list[np.ndarray]:
         return list(learners.predict(batch.to(learners.device), best).cpu().numpy())
 
     def figure(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from downstream.decoding.beam import BeamSettings
     from downstream.decoding.language_model import LanguageModel
-    from downstream.fit.sequence_grid import SequenceGrid
+    from downstream.fit.ctc_grid import CtcGrid
     from downstream.represent.frame_features import FrameBatch
     from upstream.loaded import LoadedUpstream
 
@@ -80,6 +80,7 @@ class Transcription:
     search: Search | None = None
     in_tokens: bool = False
     form: str = "frames"
+    croppable: bool = False
 
     @property
     def higher(self) -> bool:
@@ -95,11 +96,14 @@ class Transcription:
             digest.update(self.search.language_model.fingerprint().encode())
         return digest.hexdigest()
 
-    def learners(self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int) -> "SequenceGrid":
-        from downstream.fit.sequence_grid import SequenceGrid
+    def learners(
+        self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int, train: list[Example]
+    ) -> "CtcGrid":
+        from downstream.fit.ctc_grid import CtcGrid
         from downstream.fit.sequence_heads import FrameLinear, Recurrent
         from downstream.fit.specaugment import SpecAugment
 
+        protocol.need("projector")
         outputs, augment = len(self.tokens), None
         if self.recurrent:
             protocol.need(*_RECURRENT)
@@ -108,7 +112,7 @@ class Transcription:
             augment = SpecAugment(*(getattr(protocol, name) for name in _SPEC_AUGMENT))
         else:
             make = partial(FrameLinear, upstream.dim, protocol.projector, outputs)
-        return SequenceGrid(
+        return CtcGrid(
             upstream.num_layers, make, protocol.rates, protocol.clip, seed, upstream.device, upstream.hop, augment
         )
 
@@ -126,14 +130,17 @@ class Transcription:
             encoded[place] = torch.tensor(numbers)
         return encoded
 
-    def too_short(self, learners: "SequenceGrid", batch: "FrameBatch", targets: np.ndarray) -> list[int]:
+    def opened(self, targets: np.ndarray) -> np.ndarray:
+        return targets
+
+    def too_short(self, learners: "CtcGrid", batch: "FrameBatch", targets: np.ndarray) -> list[int]:
         kept = (batch.lengths // self._every(learners.hop)).clamp(min=1)
         return [place for place, target in enumerate(targets) if frames_needed(target.tolist()) > kept[place]]
 
-    def step(self, learners: "SequenceGrid", batch: "FrameBatch", targets: np.ndarray, draw: Draw) -> "torch.Tensor":
+    def step(self, learners: "CtcGrid", batch: "FrameBatch", targets: np.ndarray, draw: Draw) -> "torch.Tensor":
         return learners.step(batch, list(targets), draw)
 
-    def predict(self, learners: "SequenceGrid", batch: "FrameBatch", best: bool) -> list[list[Tokens]]:
+    def predict(self, learners: "CtcGrid", batch: "FrameBatch", targets: np.ndarray, best: bool) -> list[list[Tokens]]:
         return [[self._read(self.tokens[n] for n in one) for one in point] for point in learners.greedy(batch, best)]
 
     def _read(self, tokens: Iterable[str]) -> Tokens:
@@ -183,9 +190,9 @@ class Transcription:
         def emissions() -> Iterator[np.ndarray]:
             before = 0
             for fold in answers:
-                for place, log_probs in fold.log_probs():
+                for place, logits, _ in fold.outputs(fold.examples):
                     order.append(before + place)
-                    yield log_probs
+                    yield logits.log_softmax(-1).cpu().numpy()
                 before += len(fold.examples)
 
         found, facts = decode_all(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import get_args
+from typing import get_args, get_origin
 
 import yaml
 
@@ -13,7 +13,7 @@ from upstream.errors import MissingError, UsageError, unknown
 _HERE = Path(__file__).parent
 _KEYS = ("name", "base", "grid", "defaults", "tasks")
 _ANY_NUMBER = ("gain_db", "lm_weight", "word_score")
-_FROM_ZERO = ("dropout", "time_warp", "freq_masks", "freq_width", "time_masks", "time_width")
+_FROM_ZERO = ("dropout", "time_warp", "freq_masks", "freq_width", "time_masks", "time_width", "weight_decay", "margin")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TaskProtocol:
     accumulate: int
     lr: float
     clip: float
-    projector: int
+    projector: int | None
     balanced: bool
     drop_last: bool
     gain_db: float
@@ -47,6 +47,21 @@ class TaskProtocol:
     beam_threshold: float | None = None
     lm_weight: float | None = None
     word_score: float | None = None
+    head: str | None = None
+    trim: bool | None = None
+    min_seconds: float | None = None
+    weight_decay: float | None = None
+    eps: float | None = None
+    early_eps: bool | None = None
+    scale: float | None = None
+    margin: float | None = None
+    trials: str | None = None
+    dev_speakers: int | None = None
+    dev_trials: int | None = None
+    cohort: int | None = None
+    chunk_frames: int | None = None
+    thresholds: tuple[float, ...] | None = None
+    medians: tuple[int, ...] | None = None
     grid: tuple[float, ...] | None = None  # where a task has another one than its protocol
     rates: tuple[float, ...] = ()  # the learning rates to train: those of the grid, or those asked for
 
@@ -113,7 +128,9 @@ def _read(name: object, readers: tuple[Path, ...]) -> Protocol:
     own_name = str(content.get("name", path.stem))
     if own_name in names() and path.parent != _HERE:
         raise UsageError(f"{path}: the name '{own_name}' belongs to a built-in protocol. Give it a `name:` of its own.")
-    grid = _grid(content.get("grid", list(base.grid)), f"{path}: grid", ", here or in its base")
+    grid = _list(
+        "lr", float, content.get("grid", list(base.grid)), f"{path}: grid", " of learning rates, here or in its base"
+    )
     tasks = dict(base.tasks)
     defaults = _mapping(content.get("defaults", {}), f"{path}: defaults")
     for task, values in content["tasks"].items():
@@ -123,10 +140,10 @@ def _read(name: object, readers: tuple[Path, ...]) -> Protocol:
     return Protocol(own_name, grid, tasks)
 
 
-def _grid(values: object, where: str, place: str = "") -> tuple[float, ...]:
+def _list(key: str, kind: type, values: object, where: str, of_what: str = "") -> tuple:
     if not isinstance(values, (list, tuple)) or not values:
-        raise UsageError(f"{where} is {values!r}; expected a list of learning rates{place}.")
-    return tuple(_value("lr", float, rate, where) for rate in values)
+        raise UsageError(f"{where} is {values!r}; expected a list{of_what}.")
+    return tuple(_value(key, kind, value, where) for value in values)
 
 
 def _content(path: Path) -> dict:
@@ -169,9 +186,13 @@ def _value(key: str, kind: object, value: object, where: str) -> object:
     optional = type(None) in get_args(kind)
     if value is None and optional:
         return None
-    if key == "grid":
-        return _grid(value, where)
-    kind = next((one for one in get_args(kind) if one is not type(None)), kind)
+    kind = next((one for one in get_args(kind) if one is not type(None)), kind) if optional else kind
+    if get_origin(kind) is tuple:
+        return _list(key, get_args(kind)[0], value, where, " of learning rates" if key == "grid" else " of numbers")
+    if kind is str:
+        if not isinstance(value, str):
+            raise UsageError(f"{where} is {value!r}; expected a name{' or null' if optional else ''}.")
+        return value
     above = "" if key in _ANY_NUMBER else " from 0 up" if key in _FROM_ZERO else " above 0"
     if kind is bool:
         expected, number = "true or false", math.nan

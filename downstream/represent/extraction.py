@@ -121,6 +121,8 @@ def _write_meta(request: Request, folder: Path) -> None:
         "hop": request.upstream.hop,
         "gain_db": request.gain_db,
         "crop_seconds": request.crop_seconds,
+        "trim": request.trim,
+        "least_samples": request.least_samples,
     }
     lock = files.Lock(folder / "locks" / "meta")
     lock.acquire(wait=True)
@@ -184,7 +186,9 @@ def _records(request: Request, listener: Listener, span: range, bar: tqdm) -> It
             bar.update()
 
 
-def _record(clip: Clip, of: Pooled | Frames) -> tuple[list[np.ndarray], dict]:
+def _record(clip: Clip, of: Pooled | Frames | None) -> tuple[list[np.ndarray], dict]:
+    if of is None:
+        return [], {**clip.facts, "frames": 0, "blocks": 0}
     if isinstance(of, Frames):
         values, blocks = [of.norms, of.scales, of.values], 0
     else:

@@ -18,9 +18,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 import torch
 
-from downstream.represent import all_frames, hearing, pooling, store
-from downstream.represent.hearing import Clip, Listener, in_pieces, while_computing
+from downstream.represent import all_frames, hearing, pooling, silence, store
+from downstream.represent.hearing import Clip, Listener, in_pieces, read_ahead, while_computing
 from downstream.represent.pooling import Pooled, RunningSums
+from downstream.represent.silence import trimmed
 from downstream.types import Example, Manifest
 from upstream import audio, frames, mp3
 from upstream.audio import SAMPLE_RATE, AudioNotes, read_audio, read_header
@@ -34,7 +35,7 @@ _OPENED = 32  # compressed files whose headers say how many seconds a byte is
 NORM_SAMPLE = 256  # utterances over which the size of each layer's hidden states is averaged
 _HERE = Path(__file__)
 _CODE = (
-    *(Path(module.__file__) for module in (audio, mp3, frames, store, hearing, pooling, all_frames)),
+    *(Path(module.__file__) for module in (audio, mp3, frames, store, hearing, pooling, silence, all_frames)),
     _HERE,
     *(_HERE.with_name(name) for name in ("extraction.py", "frame_features.py")),
 )
@@ -44,7 +45,9 @@ _CODE = (
 class Request:
     """Which examples, heard by which upstream, prepared how. `croppable` marks those that training crops at random.
 
-    `form` is what the heads need of the hidden states: their `means` over time, or all `frames`.
+    `form` is what the heads need of the hidden states: their `means` over time, or all `frames`. With `trim` silence is
+    taken out. Of those marked, utterances that have no more than `least_samples` then are not learned from: nothing is
+    heard of them.
     """
 
     upstream: LoadedUpstream
@@ -54,6 +57,8 @@ class Request:
     gain_db: float = 0.0
     crop_seconds: float | None = None
     form: str = MEANS
+    trim: bool = False
+    least_samples: int = 0
 
     @property
     def crop_samples(self) -> int | None:
@@ -85,6 +90,8 @@ class Request:
             "form": self.form,
             "gain_db": self.gain_db,
             "crop": self.crop_samples,
+            "trim": self.trim,
+            "least": self.least_samples,
             "block": self.block_frames,
             "corpus": (self.manifest.mini or {}).get("digest", self.manifest.corpus),
             "code": paths_digest(_CODE),
@@ -95,7 +102,11 @@ class Request:
         return digest.hexdigest()
 
     def wave(self, example: Example, notes: AudioNotes | None = None) -> np.ndarray:
-        return read_audio(self.manifest.path(example), example.start, example.stop, self.gain_db, notes)
+        wave = read_audio(self.manifest.path(example), example.start, example.stop, self.gain_db, notes)
+        return trimmed(wave) if self.trim else wave
+
+    def unheard(self, row: int, samples: int) -> bool:
+        return bool(self.croppable[row]) and samples <= self.least_samples
 
     def clip(self, row: int, start: int = -1) -> Clip:
         """An example's audio as an upstream hears it; where `start` is not -1, the crop that starts at that sample."""
@@ -103,18 +114,23 @@ class Request:
         who = f"{self.upstream.name} on {example.id} ({example.audio})"
         with while_computing(who):
             wave = self.wave(example, notes)
-            if start >= 0:
-                wave = wave[start : start + self.crop_samples]
-            self._refuse_short(example, len(wave))
+            samples = len(wave)
+            if self.unheard(row, samples):
+                wave = wave[:0]
+            else:
+                if start >= 0:
+                    wave = wave[start : start + self.crop_samples]
+                self._refuse_short(example, len(wave))
         blocks = bool(self.croppable[row]) and self.crop_samples is not None and len(wave) > self.crop_samples
-        facts = {"samples": len(wave), "resampled": notes.resampled, "mixed_down": notes.mixed_down}
+        facts = {"samples": samples, "resampled": notes.resampled, "mixed_down": notes.mixed_down}
         return Clip(torch.from_numpy(wave), who, blocks, facts)
 
     def _refuse_short(self, example: Example, samples: int) -> None:
-        least = self.upstream.min_samples
-        if least is not None and samples < least:
+        least = self.upstream.min_samples or 1
+        if samples < least:
             raise DataError(
-                f"{self.manifest.path(example)}: {samples} samples at {SAMPLE_RATE} Hz are too short for upstream "
+                f"{self.manifest.path(example)}: {samples} samples at {SAMPLE_RATE} Hz"
+                f"{', silence taken out,' if self.trim else ''} are too short for upstream "
                 f"'{self.upstream.name}', which needs {least} for one frame. No silence is added to it: replace the "
                 "file, take it off its corpus's list, or use an upstream with a shorter window."
             )
@@ -257,12 +273,23 @@ class Live:
         self, request: Request, keeper: Callable[[list[Clip]], hearing.Keeper], say: Callable[[str], None] | None
     ) -> None:
         self.request = request
-        self.samples = np.array([self._count(example) for example in request.examples], dtype=np.int64)
+        self.samples = np.array(self._counts(say), dtype=np.int64)
         self._listener = Listener(request.upstream, keeper, say)
         cropped = request.croppable & (request.crop_samples is not None)
         self._in_pieces = int(in_pieces(self.samples[~cropped]).sum())
         if say and self._in_pieces:
             say(hearing.about_pieces(request.upstream.name, self._in_pieces))
+
+    def _counts(self, say: Callable[[str], None] | None) -> list[int]:
+        """How long each example is. No header tells how much of it is silence: with `trim` all audio is read."""
+        request = self.request
+        if not request.trim:
+            return [self._count(example) for example in request.examples]
+        if say:
+            say(f"reading {len(request.examples)} files of {request.manifest.corpus} once, to see how much is silence")
+        rows = range(len(request.examples))
+        with closing(read_ahead(lambda row: len(request.wave(request.examples[row])), rows, request.seconds)) as counts:
+            return list(counts)
 
     def _count(self, example: Example) -> int:
         if example.stop is not None:

@@ -1,4 +1,4 @@
-"""Every frame of every layer, for heads that write down what is said: kept on disk in half precision (`frames`) or
+"""Every frame of every layer, for heads that look at them one by one: kept on disk in half precision (`frames`) or
 computed when asked for (`live`)."""
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ class FrameBatch:
 
     values: list[Tensor]
     scales: Tensor  # (utterances, layers)
+    samples: Tensor  # of the audio of each
 
     @property
     def lengths(self) -> Tensor:
@@ -32,10 +33,11 @@ class FrameBatch:
         return len(self.values)
 
     def part(self, first: int, last: int) -> "FrameBatch":
-        return FrameBatch(self.values[first:last], self.scales[first:last])
+        return FrameBatch(self.values[first:last], self.scales[first:last], self.samples[first:last])
 
     def to(self, device: torch.device) -> "FrameBatch":
-        return FrameBatch([value.to(device, non_blocking=True) for value in self.values], self.scales.to(device))
+        values = [value.to(device, non_blocking=True) for value in self.values]
+        return FrameBatch(values, self.scales.to(device), self.samples)
 
 
 class FrameFeatures(Stored):
@@ -47,11 +49,27 @@ class FrameFeatures(Stored):
         layers, dim = self.request.upstream.num_layers, self.request.upstream.dim
         norms, scales = np.empty(layers, dtype=np.float32), np.empty((len(rows), layers), dtype=np.float32)
         values, pinned = [], self.request.upstream.device.type == "cuda"  # which copies from pinned memory by itself
+        samples = self.samples[rows]
         for i, row in enumerate(rows):
             value = torch.empty(layers, int(self.reader.frames[row]), dim, dtype=torch.float16, pin_memory=pinned)
             self.reader.read_whole([norms, scales[i], value.numpy()], row)
+            if starts is not None and starts[i] >= 0:
+                value, samples[i] = self._crop(value, int(starts[i])), self.request.crop_samples
             values.append(value)
-        return FrameBatch(values, torch.from_numpy(scales))
+        return FrameBatch(values, torch.from_numpy(scales), torch.from_numpy(samples))
+
+    def _crop(self, value: Tensor, start: int) -> Tensor:
+        """As many frames as the upstream gives of a crop, from the frame that begins nearest to its start."""
+        upstream, frames = self.request.upstream, value.shape[1]
+        heard = upstream.receptive_field or upstream.hop
+        length = min(frames, (self.request.crop_samples - heard) // upstream.hop + 1)
+        first = min(round(start / upstream.hop), frames - length)
+        return value[:, first : first + length]
+
+    def facts(self) -> dict:
+        if self.request.crop_seconds is None:
+            return super().facts()
+        return super().facts() | {"crops": "taken in feature space, from the whole utterance's hidden states"}
 
 
 class LiveFrames(Live):
@@ -64,7 +82,11 @@ class LiveFrames(Live):
 
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> FrameBatch:
         frames: list[Frames] = self._hear(rows, starts)
-        return FrameBatch([one.values for one in frames], torch.stack([one.scales for one in frames]))
+        samples = self.samples[rows]
+        if starts is not None:
+            samples = np.where(starts >= 0, self.request.crop_samples, samples)
+        scales = torch.stack([one.scales for one in frames])
+        return FrameBatch([one.values for one in frames], scales, torch.from_numpy(samples))
 
     def layer_norms(self, rows: np.ndarray) -> list[float]:
         return torch.stack([one.norms for one in self._hear(rows)]).double().mean(dim=0).tolist()

@@ -31,7 +31,7 @@ Kept = TypeVar("Kept")
 
 @dataclass
 class Clip:
-    """The audio of one utterance, and what messages call it."""
+    """The audio of one utterance, and what messages call it. Where there is none, nothing is heard of it."""
 
     wave: Tensor
     who: str
@@ -69,10 +69,11 @@ class Listener(Generic[Kept]):
 
     def hear(
         self, read: Callable[[int], Clip], rows: Sequence[int], seconds: Sequence[float]
-    ) -> Iterator[tuple[Clip, Kept]]:
-        """What is kept of each row. `read` is called on threads; `seconds` says about how long each row is.
+    ) -> Iterator[tuple[Clip, Kept | None]]:
+        """What is kept of each row, None where there is nothing to hear.
 
-        Close the iterator when it is left early: its threads end then.
+        `read` is called on threads; `seconds` says about how long each row is. Close the iterator when it is left
+        early: its threads end then.
         """
         if self._upstream.concurrent:
             yield from self._side_by_side(read, rows, seconds)
@@ -86,25 +87,26 @@ class Listener(Generic[Kept]):
 
     def _side_by_side(
         self, read: Callable[[int], Clip], rows: Sequence[int], seconds: Sequence[float]
-    ) -> Iterator[tuple[Clip, Kept]]:
+    ) -> Iterator[tuple[Clip, Kept | None]]:
         """Each utterance on a thread of its own, from file to sums.
 
         Threads that share one utterance wait for each other thousands of times a second: when anything else wants a
         core, all of them wait for the one that lost it.
         """
 
-        def heard(row: int) -> tuple[Clip, Kept]:
+        def heard(row: int) -> tuple[Clip, Kept | None]:
             clip = read(row)
             with threads(1):
-                return clip, self._batch([clip])[0]
+                return clip, self._batch([clip])[0] if len(clip.wave) else None
 
         ahead = self._workers * AHEAD_SECONDS
         with closing(read_ahead(heard, rows, seconds, ahead, self._workers)) as results:
             yield from results
 
-    def _window(self, clips: list[Clip]) -> list[Kept]:
+    def _window(self, clips: list[Clip]) -> list[Kept | None]:
         """The longest first, in batches of similar length; smaller ones from where the memory does not suffice."""
-        left = sorted(range(len(clips)), key=lambda number: -len(clips[number].wave))
+        audible = [number for number, clip in enumerate(clips) if len(clip.wave)]
+        left = sorted(audible, key=lambda number: -len(clips[number].wave))
         found: dict[int, Kept] = {}
         while left:
             longest = len(clips[left[0]].wave)
@@ -116,7 +118,7 @@ class Listener(Generic[Kept]):
                 if len(batch) == 1:
                     raise
                 self._halve(len(batch), longest)
-        return [found[number] for number in range(len(clips))]
+        return [found.get(number) for number in range(len(clips))]
 
     def _batch(self, clips: list[Clip]) -> list[Kept]:
         try:
@@ -182,7 +184,11 @@ def while_computing(who: str) -> Iterator[None]:
 
 
 def read_ahead(
-    read: Callable[[int], T], rows: Sequence[int], seconds: Sequence[float], limit: float, workers: int = _THREADS
+    read: Callable[[int], T],
+    rows: Sequence[int],
+    seconds: Sequence[float],
+    limit: float = AHEAD_SECONDS,
+    workers: int = _THREADS,
 ) -> Iterator[T]:
     """`read(row)` for all rows in order, on threads, at most about `limit` seconds ahead of whoever takes them.
 

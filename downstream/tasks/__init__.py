@@ -21,17 +21,27 @@ TASKS = {
     "ic": "Intent classification",
     "sf": "Slot filling",
     "er": "Emotion recognition",
+    "asv": "Speaker verification",
+    "sd": "Speaker diarization",
+    "ss": "Speech separation",
+    "se": "Speech enhancement",
 }
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One training: what it learns from, what it is selected on, what it is scored on."""
+    """One training: what it learns from, what it is selected on, what it is scored on.
+
+    Folds of the same `suffix` are scored together, with one learning rate; the names of their scores end with it.
+    `selected_on` says what dev is, where that is something else.
+    """
 
     name: str
     train: Pool
     dev: Pool
     test: Pool
+    suffix: str = ""
+    selected_on: str = "dev"
 
     @property
     def pools(self) -> tuple[Pool, Pool, Pool]:

@@ -10,14 +10,14 @@ from upstream.errors import BenchmarkError
 
 def check_tasks(names: Sequence[str], manifests: dict[str, Manifest]) -> Iterator[tuple[str, int, list[str]]]:
     """Of each task that has something to say about its corpus: its name, an exit code, and what it says."""
-    protocol = protocols.load("superb")
+    superb, small = protocols.load("superb"), protocols.load("mini")
     for name in names:
         task = tasks.get(name)
         if task.corpus not in manifests:
             continue
         manifest = replace(manifests[task.corpus], notes=[])
         try:
-            task.objective(manifest, protocol.task(name))
+            task.objective(manifest, (small if manifest.mini else superb).task(name))
         except BenchmarkError as error:
             yield name, error.exit_code, str(error).splitlines()
             continue

@@ -19,7 +19,7 @@ from downstream.corpora.mini.plans import CORPORA, TOPS, plan
 from downstream.corpora.mini.workers import Workers
 from upstream.errors import UsageError, unknown
 
-MINI_VERSION = 1
+MINI_VERSION = 2
 
 
 def make(
@@ -81,7 +81,8 @@ def _make(out: Path, corpora: list[str], seed: int, scale: float, jobs: int, pro
                     (folder / path).parent.mkdir(parents=True, exist_ok=True)
                     (folder / path).write_text(text, encoding="utf-8", newline="")
                 for top in content.tops:
-                    write_marker(folder / top, _identity(corpus, seed, scale) | {"counts": content.counts})
+                    found = {"counts": content.counts, "also": content.also}
+                    write_marker(folder / top, _identity(corpus, seed, scale) | found)
                 for top in content.tops:
                     if not (out / top).exists():
                         (out / top).parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """What a mini corpus is before it is made: the files it will have, and how to make each."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class Plan:
     clips: list[Clip]
     texts: dict[str, str]
     counts: dict[str, int]  # what a reader of the corpus should find in each split
+    also: dict[str, dict[str, int]] = field(default_factory=dict)  # the same of other readers: corpus name -> counts
 
 
 def scaled(count: int, scale: float, least: int = 1) -> int:

@@ -7,8 +7,10 @@ from downstream.corpora.mini import (
     common_voice_zh,
     fluent,
     iemocap,
+    libri2mix,
     librispeech,
     speech_commands,
+    voicebank,
     voxceleb1,
 )
 from downstream.corpora.mini.plan import Plan
@@ -23,6 +25,8 @@ _MODULES = {
     "common_voice_ar": common_voice_ar,
     "common_voice_zh": common_voice_zh,
     "audio_snips": audio_snips,
+    "libri2mix": libri2mix,
+    "voicebank_demand": voicebank,
 }
 CORPORA: tuple[str, ...] = tuple(_MODULES)
 TOPS: dict[str, tuple[str, ...]] = {corpus: module.TOPS for corpus, module in _MODULES.items()}
