@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     mini.add_argument("--task", nargs="+", default=["all"], metavar="TASK")
     mini.add_argument("--seed", type=int, default=0)
     mini.set_defaults(command=_data_mini)
+    _add_librimix(of_data.add_parser("librimix", help="make Libri2Mix from LibriSpeech, the noise and public lists"))
     check = of_data.add_parser("check", help="what is there, what is missing, what is broken")
     check.add_argument("--data", type=Path, required=True, metavar="DIR")
     check.add_argument("--task", nargs="+", default=["all"], metavar="TASK")
@@ -272,6 +273,39 @@ def _data_mini(arguments: argparse.Namespace) -> int:
     made = mini.make(arguments.out, list(wanted), arguments.seed)
     for corpus, folders in made.items():
         print(f"{corpus}: {', '.join(map(str, folders))}")
+    return 0
+
+
+def _add_librimix(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--librispeech", type=Path, required=True, metavar="DIR", help="the folder LibriSpeech")
+    add(
+        "--metadata",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="lists of mixtures, or a clone of s3prl/LibriMix",
+    )
+    add("--wham", type=Path, metavar="DIR", help="the folder wham_noise, with tr, cv and tt; the max mode needs it")
+    add("--rttm", type=Path, metavar="DIR", help="when LibriSpeech's speakers speak (else looked for beside the lists)")
+    add("--out", type=Path, required=True, metavar="DIR", help="Libri2Mix is made in there; what is there is kept")
+    add("--mode", nargs="+", default=["min", "max"], metavar="MODE", help="min (separation), max (diarization)")
+    add("--part", nargs="+", default=["train-100", "dev", "test"], metavar="PART", help="train-100, dev, test")
+    parser.set_defaults(command=_data_librimix)
+
+
+def _data_librimix(arguments: argparse.Namespace) -> int:
+    from downstream.corpora.librimix import make
+
+    make(
+        arguments.librispeech,
+        arguments.metadata,
+        arguments.out,
+        arguments.wham,
+        arguments.rttm,
+        modes=arguments.mode,
+        parts=arguments.part,
+    )
     return 0
 
 

@@ -30,7 +30,7 @@ MINI_OWN = {"pr": ("grid",), "asr": ("grid", "projector", "hidden", "frame_sampl
 MINI_OWN |= dict.fromkeys(("ood-asr-zh", "ood-asr-es", "ood-asr-ar"), ("grid", "projector", "hidden"))
 MINI_OWN["sf"] = MINI_OWN["asr"]
 MINI_OWN["asv"] = ("grid", "batch", "accumulate", "crop_seconds", "projector", "dev_speakers", "dev_trials")
-MINI_OWN |= {"sd": ("grid", "hidden")} | dict.fromkeys(("ss", "se"), ("grid", "hidden", "layers"))
+MINI_OWN |= {"sd": ("grid", "accumulate", "hidden")} | dict.fromkeys(("ss", "se"), ("grid", "hidden", "layers"))
 RECURRENT = ("asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")
 GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 

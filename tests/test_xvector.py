@@ -14,7 +14,6 @@ WIDTH, WIDE, SPEAKERS = 24, 20, 7  # neither of the last two fills whole cache l
 SCALE, MARGIN = 30.0, 0.4
 NARROW, BROAD = 13, 30  # frames that the connector makes wider, and frames that it does not
 dims = pytest.mark.parametrize("dim", [NARROW, BROAD])
-precisions = pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
 
 
 def make_head(dim=NARROW, seed=0, **sizes):
@@ -102,28 +101,37 @@ def assert_same_step(head, frames, lengths, within):
 
 
 @dims
-@precisions
 @pytest.mark.parametrize("frames", [16, 17, 39, 64])
-def test_the_head_is_that_of_s3prl(dim, dtype, within, frames):
-    head = make_head(dim).to(dtype)
-    assert_same_step(head, *make_batch([frames] * 3, dim, dtype), within)
+def test_the_head_is_that_of_s3prl(dim, frames):
+    assert_same_step(make_head(dim).double(), *make_batch([frames] * 3, dim, torch.float64), within=1e-12)
+
+
+@dims
+def test_the_head_is_that_of_s3prl_in_float32(dim):
+    assert_same_step(make_head(dim), *make_batch([39, 39, 39], dim), within=1e-5)
 
 
 @pytest.mark.parametrize("dim", [240, 768])
-def test_it_is_as_exact_in_full_size(dim):
-    head = make_head(dim, width=512, wide=1500)
-    assert_same_step(head, *make_batch([61, 61], dim), within=2e-5)
+def test_in_full_size_too(dim):
+    """Gradients in float64 alone: in float32 a rounding sometimes decides whether a ReLU is open in one frame."""
+    head, (frames, lengths) = make_head(dim, width=512, wide=1500), make_batch([61, 61], dim)
+    theirs = Theirs(head)
+    with torch.no_grad():
+        assert_close(head.answer(frames, lengths)[0], theirs.embeddings(frames, lengths), within=2e-6)
+        vectors = functional.normalize(theirs.vectors(frames, lengths))
+        assert_close(head(frames, lengths)[0], vectors @ functional.normalize(theirs.objective.W, dim=0), within=2e-6)
+    assert_same_step(head.double(), frames.double(), lengths, within=1e-12)
 
 
 @dims
 def test_of_padded_utterances_the_vectors_are_those_of_s3prl_but_for_the_frame_it_pools_too_many(dim):
-    head, (frames, lengths) = make_head(dim), make_batch([90, 40, 61, 25], dim)
-    theirs, ours = Theirs(head), head.answer(frames, lengths)[0]
+    head, (frames, lengths) = make_head(dim).double(), make_batch([90, 40, 61, 25], dim, torch.float64)
+    theirs, ours = Theirs(head), head.answer(frames, lengths)[0].detach()
     with torch.no_grad():
-        assert_close(ours, torch.cat([theirs.embeddings(frames, lengths, fewer=1)[1:], ours[:1]]).roll(1, 0))
-        off = (theirs.embeddings(frames, lengths) - ours).norm(dim=1)
-    assert off[0] < 1e-5  # the longest
-    assert (off[1:] > 1e-3).all()
+        theirs_right, theirs_off = (theirs.embeddings(frames, lengths, fewer=fewer) for fewer in (1, 0))
+    assert_close(ours[1:], theirs_right[1:], within=1e-12)
+    assert_close(ours[0], theirs_off[0], within=1e-12)  # the longest, which has no padding
+    assert ((theirs_off - ours)[1:].norm(dim=1) > 1e-5).all()
 
 
 @dims
@@ -176,7 +184,7 @@ def test_two_threads_find_what_one_does():
 
 
 def test_frames_may_lie_in_memory_in_any_order():
-    head, (frames, lengths) = make_head(), make_batch([34, 30])
+    head, (frames, lengths) = make_head(), make_batch([36, 32])  # of which the first layer completes nothing
     turned = frames.transpose(0, 2).contiguous().transpose(0, 2)
     assert not turned.is_contiguous()
     torch.testing.assert_close(head(turned, lengths), head(frames, lengths))
@@ -212,15 +220,21 @@ def test_the_loss_stays_a_number_where_that_of_s3prl_overflows():
     random = torch.Generator().manual_seed(0)
     vectors, targets = torch.randn(5, WIDTH, generator=random), torch.tensor([0, 6, 3, 3, 1])
     cosines = functional.normalize(vectors) @ functional.normalize(theirs.W.detach(), dim=0)
+    lengths = torch.full((5,), 20)
     assert not theirs(vectors, targets).isfinite()
-    losses = am_softmax_losses(cosines, torch.full((5,), 20), targets, 1000.0, MARGIN)
-    own = cosines.gather(1, targets[:, None])[:, 0] - MARGIN
-    others = cosines.scatter(1, targets[:, None], -2).amax(1)
-    torch.testing.assert_close(losses, 1000 * (others - own).clamp(min=0))
-    theirs.s = SCALE
-    assert am_softmax_losses(cosines, torch.full((5,), 20), targets, SCALE, MARGIN).mean().item() == pytest.approx(
-        theirs(vectors, targets).item(), rel=1e-5
-    )
+    losses = am_softmax_losses(cosines, lengths, targets, 1000.0, MARGIN)
+    expected = theirs.double()(vectors.double(), targets)  # which overflows later
+    assert losses.mean().item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_loss_is_that_of_each_utterance():
+    theirs = import_s3prl("s3prl.downstream.sv_voxceleb1.model").AMSoftmaxLoss(WIDTH, SPEAKERS, s=SCALE, m=MARGIN)
+    random = torch.Generator().manual_seed(0)
+    vectors, targets = torch.randn(5, WIDTH, generator=random), torch.tensor([0, 6, 3, 3, 1])
+    cosines = functional.normalize(vectors) @ functional.normalize(theirs.W.detach(), dim=0)
+    losses = am_softmax_losses(cosines, torch.full((5,), 20), targets, SCALE, MARGIN)
+    expected = torch.stack([theirs(vectors[n : n + 1], targets[n : n + 1]) for n in range(5)])
+    torch.testing.assert_close(losses, expected.detach())
 
 
 def test_the_start_is_drawn_from_the_generator_alone():
@@ -231,12 +245,14 @@ def test_the_start_is_drawn_from_the_generator_alone():
 
 def test_the_start_is_spread_as_s3prl_spreads_it():
     head = make_head(60, width=80, wide=200)
+    expected = Theirs(head)
+    for part in expected.modules():
+        if isinstance(part, nn.Linear):
+            part.reset_parameters()
+    spread = {name: tensor.abs() for name, tensor in expected.model.state_dict().items() if name.endswith("weight")}
+    ours = their_names(head.state_dict())
+    for name, tensor in spread.items():
+        assert float(ours[name].abs().max()) == pytest.approx(float(tensor.max()), rel=0.05)
+        assert float(ours[name].abs().mean()) == pytest.approx(float(tensor.mean()), rel=0.05)
     module = import_s3prl("s3prl.downstream.sv_voxceleb1.model")
-    config = {"agg_dim": 200, "dropout_p": 0.0, "batch_norm": False}
-    model = module.Model(80, 200, "SP", "XVector", "UtteranceExtractor", config)
-    for name, tensor in their_names(head.state_dict()).items():
-        expected = model.state_dict()[name].abs()
-        assert float(tensor.abs().max()) == pytest.approx(float(expected.max()), rel=0.15)
-        assert float(tensor.abs().mean()) == pytest.approx(float(expected.mean()), rel=0.25)
-    expected = module.AMSoftmaxLoss(80, SPEAKERS).W.std().item()
-    assert head.speakers.std().item() == pytest.approx(expected, rel=0.2)
+    assert head.speakers.std().item() == pytest.approx(module.AMSoftmaxLoss(80, SPEAKERS).W.std().item(), rel=0.2)

@@ -17,6 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 from downstream.fit.head import Head, reset
+from upstream.devices import threads
 
 _CONTEXTS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # how many frames a layer looks at, and how far apart they are
 _TOGETHER = 4  # frames of output that share their multiplications
@@ -249,32 +250,33 @@ class _Statistics(torch.autograd.Function):
         learning: bool,
         *weights: Tensor,
     ) -> Tensor:
-        @torch.no_grad()  # which is said to each thread
-        def one(number: int) -> tuple[Tensor, list[Tensor]]:
-            found = [frames[number, : counts[number]].contiguous()]
-            for layer, products, bias in zip(layers, weights[::2], weights[1::2], strict=True):
-                found.append(layer(found[-1], products, bias))
-                if not learning:
-                    found = found[-1:]
-            return _mean_and_deviation(found[-1]), found
+        statistics = frames.new_empty(len(counts), 2, len(weights[-1]))
+        found = [[] for _ in counts]
 
-        statistics, found = zip(*_side_by_side(one, len(counts), frames.device), strict=True)
-        ctx.layers, ctx.statistics, ctx.found = layers, statistics, found
+        @torch.no_grad()  # which is said to each thread
+        def share(numbers: list[int]) -> None:
+            for number in numbers:
+                steps = [frames[number, : counts[number]].contiguous()]
+                for layer, products, bias in zip(layers, weights[::2], weights[1::2], strict=True):
+                    steps = [*(steps if learning else []), layer(steps[-1], products, bias)]
+                statistics[number] = _mean_and_deviation(steps[-1])
+                found[number] = steps if learning else []
+
+        _side_by_side(share, counts, frames.device)
+        ctx.counts, ctx.layers, ctx.found, ctx.statistics = counts, layers, found, statistics.detach()
         ctx.save_for_backward(frames, *weights)
-        return torch.stack(statistics)
+        return statistics
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, d_statistics: Tensor) -> tuple[Tensor | None, ...]:
         frames, *weights = ctx.saved_tensors
         d_frames = torch.zeros_like(frames) if ctx.needs_input_grad[0] else None
-        workers = min(len(frames), torch.get_num_threads())
 
         @torch.no_grad()
-        def share(first: int) -> list[Tensor]:
-            """Every so many-th utterance: each thread adds up gradients of its own, in an order that never changes."""
+        def share(numbers: list[int]) -> list[Tensor]:
             d_weights = [torch.zeros_like(weight) for weight in weights]
-            for number in range(first, len(frames), workers):
+            for number in numbers:
                 found = ctx.found[number]
                 d_y = _mean_and_deviation_backward(found[-1], ctx.statistics[number], d_statistics[number])
                 for at, layer in reversed(list(enumerate(ctx.layers))):
@@ -284,7 +286,7 @@ class _Statistics(torch.autograd.Function):
                     d_frames[number, : len(d_y)] = d_y
             return d_weights
 
-        first, *others = _side_by_side(share, workers, frames.device)
+        first, *others = _side_by_side(share, ctx.counts, frames.device)
         for d_weights in others:
             torch._foreach_add_(first, d_weights)
         return d_frames, None, None, None, *first
@@ -304,14 +306,17 @@ def _mean_and_deviation_backward(y: Tensor, statistics: Tensor, d_statistics: Te
     return torch.addcmul(d_mean / len(y) - slope * mean, y, slope)
 
 
-def _side_by_side(work: Callable[[int], T], count: int, device: torch.device) -> list[T]:
-    """On the CPU on a thread each: threads that share the small steps of one utterance wait for each other."""
-    cores = torch.get_num_threads()
-    workers = min(count, cores)
-    if device.type != "cpu" or workers == 1:
-        return [work(number) for number in range(count)]
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(work, range(count)))
-    finally:
-        torch.set_num_threads(cores)  # new threads take the number that was set last, whoever set it
+def _side_by_side(work: Callable[[list[int]], T], counts: list[int], device: torch.device) -> list[T]:
+    """Utterances of so many frames shared out evenly, on the CPU among as many threads as torch has.
+
+    Threads that share the small steps of a single utterance would wait for each other at every one. Which thread gets
+    which utterances depends on their lengths alone, so that sums over them are always made in the same order.
+    """
+    workers = min(len(counts), torch.get_num_threads()) if device.type == "cpu" else 1
+    by_length = sorted(range(len(counts)), key=counts.__getitem__)
+    first, *others = (by_length[number::workers] for number in range(workers))
+    if not others:
+        return [work(first)]
+    with threads(1), ThreadPoolExecutor(len(others), initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = [pool.submit(work, numbers) for numbers in others]
+        return [work(first), *(one.result() for one in waiting)]

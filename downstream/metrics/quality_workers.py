@@ -160,7 +160,9 @@ def _encoded(pair: Pair, measures: Sequence[str]) -> bytes:
 def _ending(code: int) -> str:
     name = signal.Signals(-code).name if code < 0 else f"code {code}"
     if name in ("SIGSEGV", "SIGABRT"):
-        way_out = "The pesq library crashes on a wave with more than about 50 stretches of speech: cut it into shorter ones."
+        way_out = (
+            "The pesq library crashes on a wave with more than about 50 stretches of speech: cut it into shorter ones."
+        )
     else:
         way_out = "If the machine is short of memory, free some; then run the same command again."
     return f"the process that measured it ended with {name}. {way_out}"

@@ -100,7 +100,7 @@ class _Maker:
         if noisy and wham is None:
             raise UsageError(
                 f"{' and '.join(noisy)} need the noise of WHAM, and no folder of it is given. Download wham_noise.zip "
-                "from http://wham.whisper.ai and name its folder wham_noise, or make the mode 'min' only."
+                "from http://wham.whisper.ai and give its folder with --wham, or make the mode 'min' only: --mode min."
             )
         self.noisy = bool(noisy)
         if (top / MARKER).exists():
