@@ -11,11 +11,12 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 demo: .venv/for-demo
 	$(BIN)/python -m benchmark run --mini --task ks sid ic er --cache demo/cache --results demo/results \
 		--upstream fbank fbank_no_cmvn mel_no_cmvn mfcc_no_cmvn examples/my_upstream.py
-	$(BIN)/python -m benchmark run --mini --task pr asr --cache demo/cache --results demo/results --upstream mel
+	$(BIN)/python -m benchmark run --mini --task pr asr asv sd ss --cache demo/cache --results demo/results --upstream mel
 	@echo
 	@$(BIN)/python -m benchmark leaderboard --results demo/results --reference none
 	@$(BIN)/python -m benchmark leaderboard --results demo/results --reference none --format md --output demo/leaderboard.md
 	@echo "rows, predictions, training curves and heads: demo/results   small corpora: demo/cache/mini"
+	@echo "a separated mixture, to listen to and as a picture: `ls -d demo/results/mel/ss/*/example`"
 	@echo "beside the published rows: $(BIN)/python -m benchmark leaderboard --results demo/results"
 
 test: .venv/for-test
@@ -24,7 +25,7 @@ test: .venv/for-test
 	$(BIN)/python -m pytest
 
 .venv/for-demo: .venv/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[mini,lm]'
+	$(INSTALL) --editable '.[mini,lm,plots]'
 	@touch $@
 
 .venv/for-test: .venv/python pyproject.toml constraints.txt

@@ -20,6 +20,8 @@ EXTRAS = (  # for programs: tables leave them out
     *("uer", "slot_wer", "slot_edit_f1", "slot_edit_f1_part", "tagged_wer"),
     *("min_dcf", "min_dcf_dev", "eer_snorm", "eer_snorm_dev"),
 )
+_FIRST = {"sf": "slot_f1", "ss": "si_sdri"}  # where that is not the order of the alphabet
+_SMALL = ("mtwv", "stoi")  # fractions, whose third digit counts
 # The columns of the published table, and those of other tables after them.
 ORDER = (
     *("sid", "asv", "sd", "pr", "asr", "ks", "qbe", "ic", "sf", "er"),
@@ -165,13 +167,13 @@ def _board(title: str, found: list[Entry], form: str) -> str:
 
 def _column_order(column: tuple[str, str, str]) -> tuple:
     task, metric, _ = column
-    return (ORDER.index(task) if task in ORDER else len(ORDER), task, metric != "slot_f1", metric)
+    return (ORDER.index(task) if task in ORDER else len(ORDER), task, metric != _FIRST.get(task), metric)
 
 
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return "-"
-    digits = 2 if entry.unit == "%" else 4
+    digits = 4 if entry.metric.startswith(_SMALL) else 2
     text = f"{entry.value:.{digits}f}"
     if entry.ci95 is not None:
         text += f" [{entry.ci95[0]:.{digits}f}, {entry.ci95[1]:.{digits}f}]"

@@ -27,7 +27,7 @@ from downstream.represent.frame_features import LiveFrames
 from downstream.tasks import Fold
 from downstream.types import Example
 from upstream.audio import SAMPLE_RATE
-from upstream.errors import BenchmarkError
+from upstream.errors import BenchmarkError, DataError
 
 
 class Clock:
@@ -160,11 +160,16 @@ class _Trained:
         ]
 
     def notes(self) -> Iterator[str]:
-        """What there is to say of training utterances from which nothing could be learned."""
-        left_out = len(self.fold.train.examples) - len(self.train.pool.examples)
-        if left_out:
-            seconds = self.features.request.least_samples / SAMPLE_RATE
-            yield f"{self.fold.name}: {left_out} training utterances of no more than {seconds:g} s are left out"
+        """What there is to say of utterances that are left out or from which nothing could be learned.
+
+        Those of dev and test are left out where another fold learns from them.
+        """
+        seconds = self.features.request.least_samples / SAMPLE_RATE
+        splits = (self.train, self.dev, self.test)
+        for name, whole, split in zip(("training", "dev", "test"), self.fold.pools, splits, strict=True):
+            left_out = len(whole.examples) - len(split.pool.examples)
+            if left_out:
+                yield f"{self.fold.name}: {left_out} {name} utterances of no more than {seconds:g} s are left out"
         rows = self.progress.too_short
         if rows:
             ids = ", ".join(self.cell.reading.examples[row].id for row in rows[:3])
@@ -180,6 +185,12 @@ class _Trained:
             rows = reading.rows(pool.examples)
             samples = self.features.samples[rows]
             heard = [not request.unheard(row, length) for row, length in zip(rows, samples, strict=True)]
+            if heard and not any(heard):
+                seconds = f"{request.least_samples / SAMPLE_RATE:g} s{', silence taken out' if request.trim else ''}"
+                raise DataError(
+                    f"{where}: all {len(heard)} utterances have no more than {seconds}, and such are left out. Look at "
+                    f"the audio, or keep shorter ones with --set {reading.task.name}.min_seconds=0.5"
+                )
             pool = pool.only(np.flatnonzero(heard))
         if not pool.examples:
             raise BenchmarkError(f"{where}: no examples. Use a larger --limit or check the corpus with `data check`.")

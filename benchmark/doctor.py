@@ -42,6 +42,8 @@ def examine(cache: Path | None, results: Path) -> list[Finding]:
         ("cuda", False, _cuda),
         ("espeak-ng", False, _espeak),
         ("flashlight", False, _flashlight),
+        ("quality", False, _quality),
+        ("pictures", False, _pictures),
     ]
     findings = [_look(*look) for look in looks]
     for package, names in (("torchaudio", "torchaudio:"), ("s3prl", "s3prl:"), ("transformers", "hf:")):
@@ -122,3 +124,19 @@ def _flashlight() -> str:
 
     require_flashlight()
     return f"flashlight-text {package_version('flashlight-text')}, for ASR with a language model"
+
+
+def _quality() -> str:
+    from downstream.metrics.quality import MEASURES, require
+
+    require(MEASURES)
+    return f"pesq {package_version('pesq')} and pystoi {package_version('pystoi')}, for speech enhancement"
+
+
+def _pictures() -> str:
+    from benchmark.pictures import HOW_TO_GET
+
+    version = package_version("matplotlib")
+    if version is None:
+        raise RuntimeError(HOW_TO_GET)
+    return f"matplotlib {version}"

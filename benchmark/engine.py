@@ -159,4 +159,5 @@ def _fresh(cell: Cell, options: Options) -> Row:
 def _figure(row: Row) -> str:
     score = row.score
     low, high = score["ci95"]
-    return f"{row.primary} {score['value']:.2f} {score['unit']} (95 %: {low:.2f} to {high:.2f}, n = {score['n']})"
+    unit = f" {score['unit']}" if score["unit"] else ""
+    return f"{row.primary} {score['value']:.2f}{unit} (95 %: {low:.2f} to {high:.2f}, n = {score['n']})"

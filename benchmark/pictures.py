@@ -56,9 +56,9 @@ def _finite(title: str, wave: np.ndarray) -> np.ndarray:
 
 
 def _power(wave: np.ndarray, hop: int) -> np.ndarray:
-    """(frequencies, frames) power; frame i is centred on sample i * hop."""
-    padded = np.pad(wave, (_WINDOW // 2, _WINDOW))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[: max(1, len(wave)) : hop]
+    """(frequencies, frames) power; frame i is centred on sample i * hop, and the last sample is within a frame."""
+    padded = np.pad(wave, (_WINDOW // 2, _WINDOW // 2 + hop))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[: len(wave) + hop // 2 + 1 : hop]
     return np.abs(np.fft.rfft(frames * np.hanning(_WINDOW), axis=1).T) ** 2
 
 

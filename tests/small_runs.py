@@ -17,7 +17,17 @@ from benchmark.rows import Row, read_row
 ROOT = Path(__file__).parents[1]
 SPEECH = ("pr", "asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")  # the tasks that write down what is said
 SHORT = ("hidden=8", *(f"{task}.{change}" for task in SPEECH for change in ("steps=4", "eval_every=2", "batch=4")))
-SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50", *SHORT)
+# The tasks that are about speakers. Their heads are large or measured slowly: two learning rates have to do.
+FEW = ("steps=4", "eval_every=2", "grid=[0.001,0.0001]")
+MASKS = (*FEW, "batch=2", "hidden=8", "layers=1")
+OF_SPEAKERS = {
+    "asv": (*FEW, "batch=4", "accumulate=1", "projector=16", "crop_seconds=1.0", "dev_speakers=2", "dev_trials=20"),
+    "sd": ("steps=4", "eval_every=2", "batch=2", "accumulate=1", "hidden=8"),
+    "ss": MASKS,
+    "se": MASKS,
+}
+SPEAKERS = tuple(f"{task}.{change}" for task, changes in OF_SPEAKERS.items() for change in changes)
+SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50", *SHORT, *SPEAKERS)
 
 
 @dataclass

@@ -50,8 +50,8 @@ def ours(adam, size, steps=STEPS, rate=RATE):
 
 def distance(found, expected):
     """The largest of all steps and elements, in single precision: parameters are of the order of one."""
-    pairs = zip(sum(found, []), sum(expected, []), strict=True)
-    return max(float((a - b).abs().max()) for a, b in pairs)
+    steps = zip(found, expected, strict=True)
+    return max(float((a - b).abs().max()) for step in steps for a, b in zip(*step, strict=True))
 
 
 def s3prls(**options):

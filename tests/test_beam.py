@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from oracles import import_s3prl
 
+from downstream import processes
 from downstream.corpora.mini.ngram import arpa_text
 from downstream.decoding import workers
 from downstream.decoding.beam import BeamSettings, Decoder
@@ -354,7 +355,7 @@ def test_a_process_that_is_killed_ends_it_all_with_an_error(model, started) -> N
 
 
 def test_a_program_that_dies_while_it_loads_is_an_error_with_what_it_wrote(model, started, monkeypatch) -> None:
-    monkeypatch.setattr(workers, "_python_path", lambda: "/nowhere")
+    monkeypatch.setattr(processes, "python_path", lambda: "/nowhere")
     monkeypatch.setattr(sys, "executable", "/bin/ls")  # which knows no option -P, and says so
     with pytest.raises(BenchmarkError, match=r"the decoding program has ended.*\n.*ls: "):
         decode_all(several(3), 3, TOKENS, 0, "|", model, BeamSettings(), 2)
@@ -381,12 +382,13 @@ def emissions():
         yield np.zeros((30, 11), np.float32)
     print("ready", flush=True)
     time.sleep(60)
-start = workers.subprocess.Popen
+import subprocess
+start = subprocess.Popen
 def told(*a, **k):
     process = start(*a, **k)
     print(process.pid, flush=True)
     return process
-workers.subprocess.Popen = told
+subprocess.Popen = told
 arpa, lexicon, *tokens = sys.argv[1:]
 model = LanguageModel(pathlib.Path(arpa), pathlib.Path(lexicon))
 workers.decode_all(emissions(), 9, tokens, 0, "|", model, BeamSettings(), 2)

@@ -78,10 +78,10 @@ def test_what_is_said_of_a_folder_without_the_corpus(name: str, tmp_path: Path) 
 
 def test_another_corpus_is_recognised(tmp_path: Path) -> None:
     root = tiny.voxceleb1(tmp_path)
-    assert f"{tmp_path} holds voxceleb1." in missing("iemocap", tmp_path)
-    assert f"{root} holds voxceleb1." in missing("speech_commands", root)
+    assert f"{tmp_path} holds voxceleb1, voxceleb1_verification." in missing("iemocap", tmp_path)
+    assert f"{root} holds voxceleb1, voxceleb1_verification." in missing("speech_commands", root)
     tiny.fluent_speech_commands(tmp_path)
-    assert "holds fluent_speech_commands, voxceleb1." in missing("iemocap", tmp_path)
+    assert "holds fluent_speech_commands, voxceleb1, voxceleb1_verification." in missing("iemocap", tmp_path)
 
 
 def test_half_a_corpus_is_told_from_none(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_check_says_what_is_there(everything: Path) -> None:
     reports = check.check(list(CORPORA), everything)
     assert [report.name for report in reports] == list(CORPORA)
     assert {report.exit_code for report in reports} == {3}  # nothing is broken, all are smaller than published
-    words, intents, speakers, emotions, chapters, spanish, _, mandarin, orders = (
+    words, intents, speakers, pairs, emotions, chapters, spanish, _, mandarin, orders, turns, mixtures, noisy = (
         "\n".join(report.lines()) for report in reports
     )
     assert "train: 55 of 51088: 51033 missing" in words
@@ -123,7 +123,10 @@ def test_check_says_what_is_there(everything: Path) -> None:
     assert "12 classes" in words
     assert "note: 11 clips" in words
     assert "2 + 3 + 2 classes, 3 speakers" in intents
-    assert "2 classes, 2 speakers" in speakers
+    assert "train: 4 of 138361: 138357 missing" in speakers
+    assert "4 speakers" in speakers
+    assert "test: 3 of 4874: 4871 missing" in pairs
+    assert "4 speakers" in pairs
     assert "4 classes, 10 speakers" in emotions
     assert "60 audio files, 0.00 hours (every header opened)" in emotions
     assert "train: 2 of 28539: 28537 missing" in chapters
@@ -132,16 +135,30 @@ def test_check_says_what_is_there(everything: Path) -> None:
     assert "1 with a Latin letter or an apostrophe" in mandarin
     assert "train: 8 of 104672: 104664 missing" in orders
     assert "3 different texts of 19 different characters, 16 speakers" in orders
+    assert "9 turns in 4 recordings" in turns
+    assert "4 audio files" in turns
+    assert "4 mixtures of 8 files" in mixtures
+    assert "12 audio files" in mixtures
+    assert "note: dev: 1 mixtures of 1, which are not those that SUPERB takes" in mixtures
+    assert "7 mixtures of 7 files, 6 speakers" in noisy
+    assert "dev: 2 of 770: 768 missing" in noisy
+
+
+def test_check_counts_turns_where_all_recordings_have_as_many(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(tiny.MIXTURES, "train", tiny.MIXTURES["train"][1:])
+    tiny.libri2mix_diarization(tmp_path)
+    (report,) = check.check(["libri2mix_diarization"], tmp_path)
+    assert "  6 turns in 3 recordings" in report.lines()
 
 
 def test_check_of_a_complete_made_up_corpus(tmp_path: Path) -> None:
     root = tiny.voxceleb1(tmp_path)
-    tiny.write_marker(root, "voxceleb1", {"train": 3, "dev": 2, "test": 1})
+    tiny.write_marker(root, "voxceleb1", {"train": 4, "dev": 2, "test": 1})
     (report,) = check.check(["voxceleb1"], tmp_path)
     assert report.exit_code == 0
     lines = "\n".join(report.lines())
     assert "a small made-up corpus, seed 7" in lines
-    assert "train: 3 (complete)" in lines
+    assert "train: 4 (complete)" in lines
 
 
 def test_check_goes_on_after_a_corpus_that_cannot_be_read(tmp_path: Path) -> None:
@@ -154,7 +171,7 @@ def test_check_goes_on_after_a_corpus_that_cannot_be_read(tmp_path: Path) -> Non
     assert isinstance(broken.problem, DataError)
     assert (broken.root, broken.exit_code) == (intents, 1)
     assert "has no column 'path'" in "\n".join(broken.lines())
-    assert there.audio.files == 6
+    assert there.audio.files == 7
 
 
 def test_check_names_broken_files(everything: Path, monkeypatch) -> None:

@@ -5,8 +5,9 @@ from hashlib import sha1
 from pathlib import Path
 
 import pytest
+import tiny_corpora as tiny
 from oracles import import_s3prl
-from tiny_corpora import put_wav, write_marker
+from tiny_corpora import LIBRI2MIX, MIXTURES, put_wav, segment_of, write_marker
 
 from downstream import corpora
 from downstream.corpora import libri2mix_diarization as diarization
@@ -14,58 +15,14 @@ from downstream.corpora import libri2mix_separation as separation
 from downstream.types import Example
 from upstream.errors import DataError, MissingError
 
-PARTS = {"train": "train-100", "dev": "dev", "test": "test"}
-TRAIN, OTHER, DEV, TEST = "11-1-0000_22-2-0000", "11-1-0001_9-3-0000", "33-4-0000_44-5-0000", "55-6-0000_66-7-0001"
-# By recording: (speaker, start, stop), as they are written.
-TURNS = {
-    TRAIN: [("11", "0.37", "1.5"), ("22", "0.5", "2.25"), ("11", "2.4", "2.8000000000000003")],
-    OTHER: [("11", "1.5", "2"), ("9", "0.1", "3.05")],
-    DEV: [("33", "0", "1.25"), ("44", "0.25", "2.5")],
-    TEST: [("66", "1.00", "2.5"), ("55", "0.1", "1.25")],
-}
-IDS = {"train": [TRAIN, OTHER], "dev": [DEV], "test": [TEST]}
-
-
-def segment_of(recording, start, stop):
-    return f"{recording}_{int(float(start) * 1000):06d}_{int(float(stop) * 1000):06d}"
-
-
-def lists_of(recordings, part):
-    lists = {name: [] for name in ("wav.scp", "reco2dur", "segments", "utt2spk", "rttm")}
-    for recording in recordings:
-        lists["wav.scp"].append(f"{recording} wav16k/max/{part}/mix_both/{recording}.wav")
-        lists["reco2dur"].append(f"{recording} 3.0")
-        for speaker, start, stop in TURNS[recording]:
-            segment = segment_of(recording, start, stop)
-            lists["segments"].append(f"{segment} {recording} {start} {stop}")
-            lists["utt2spk"].append(f"{segment} {speaker}")
-            fields = [
-                "SPEAKER",
-                recording,
-                "1",
-                start,
-                str(float(stop) - float(start)),
-                "<NA>",
-                "<NA>",
-                speaker,
-                "<NA>",
-            ]
-            lists["rttm"].append("\t".join(fields))
-    return lists
+TRAIN, OTHER, DEV, TEST = (mixture for mixtures in MIXTURES.values() for mixture in mixtures)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Two, one and one mixtures, for both tasks."""
-    folder = tmp_path / "Libri2Mix"
-    for split, part in PARTS.items():
-        (folder / "data" / split).mkdir(parents=True)
-        for name, lines in lists_of(IDS[split], part).items():
-            (folder / "data" / split / name).write_text("".join(f"{line}\n" for line in lines))
-        for recording in IDS[split]:
-            for place in ("max/{}/mix_both", "min/{}/mix_clean", "min/{}/s1", "min/{}/s2"):
-                put_wav(folder / "wav16k" / place.format(part) / f"{recording}.wav", 1600)
-    return folder
+    tiny.libri2mix_diarization(tmp_path)
+    return tiny.libri2mix_separation(tmp_path)
 
 
 def error_of(reader, root: Path, kind: type[Exception]) -> str:
@@ -135,8 +92,8 @@ def test_lists_of_another_machine_lead_to_the_files_here(root):
     edit(root / "data/train/wav.scp", f"{OTHER} wav16k", f"{OTHER} {root}/wav16k")
     manifest = diarization.read(root)
     assert {e.id: e.audio for e in manifest.examples()} == {
-        recording: f"wav16k/max/{PARTS[split]}/mix_both/{recording}.wav"
-        for split, recordings in IDS.items()
+        recording: f"wav16k/max/{LIBRI2MIX[split]}/mix_both/{recording}.wav"
+        for split, recordings in MIXTURES.items()
         for recording in recordings
     }
     [note] = manifest.notes
@@ -332,7 +289,8 @@ def test_absent_folders_are_counted_and_named(root):
 def test_folder_without_audio_is_named(root):
     for folder in ("mix_clean", "s1", "s2"):
         (root / f"wav16k/min/test/{folder}/{TEST}.wav").unlink()
-    assert f"{root / 'wav16k/min/test'} holds no audio" in error_of(separation, root, MissingError)
+    places = " and ".join(str(root / "wav16k/min/test" / folder) for folder in ("mix_clean", "s1", "s2"))
+    assert f"{places} hold no wav files" in error_of(separation, root, MissingError)
 
 
 def test_strange_name_is_refused_and_what_is_hidden_is_not_looked_at(root):
@@ -341,7 +299,7 @@ def test_strange_name_is_refused_and_what_is_hidden_is_not_looked_at(root):
     assert separation.read(root).counts["dev"] == 1
     (root / "wav16k/min/dev/s1" / "take two.wav").touch()
     message = error_of(separation, root, DataError)
-    assert f"'take two.wav' in {root / 'wav16k/min/dev'} is not named after two utterances" in message
+    assert f"{root / 'wav16k/min/dev/s1/take two.wav'} is not named after two utterances" in message
 
 
 def test_mixture_in_two_splits_is_refused(root):

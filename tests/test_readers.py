@@ -212,24 +212,25 @@ def test_intents_with_missing_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("beside", [False, True])
 def test_voxceleb1(tmp_path: Path, listed: str, beside: bool) -> None:
     manifest = voxceleb1.read(tiny.voxceleb1(tmp_path, listed, beside))
-    assert manifest.counts == {"train": 3, "dev": 2, "test": 1}
+    assert manifest.counts == {"train": 4, "dev": 2, "test": 1}
     assert manifest.notes == [f"splits from {listed}"]
     assert [e.id for e in manifest.splits["train"]] == [
-        "id10001-AbCdEfGhI-_-00002",
-        "id10270-AbCdEfGhI-_-00001",
-        "id10270-AbCdEfGhI-_-00003",
+        "id10001-Aa-00002",
+        "id10002-Aa-00010",
+        "id10270-b-00001",
+        "id10271-b-00001",
     ]
     last = manifest.splits["train"][-1]
     assert (last.audio, last.target, last.group) == (
-        "test/wav/id10270/AbCdEfGhI-_/00003.wav",
-        ("id10270",),
-        "id10270",
+        "test/wav/id10271/b/00001.wav",
+        ("id10271",),
+        "id10271",
     )
 
 
 def test_voxceleb1_prefers_dev_where_a_file_is_in_both(tmp_path: Path) -> None:
     root = tiny.voxceleb1(tmp_path)
-    tiny.put_wav(root / "test" / "wav" / "id10001" / "AbCdEfGhI-_" / "00001.wav")
+    tiny.put_wav(root / "test" / "wav" / "id10001" / "zZ-_9" / "00001.wav")
     assert voxceleb1.read(root).splits["test"][0].audio.startswith("dev/wav/")
 
 
@@ -237,14 +238,14 @@ def test_voxceleb1_missing_files(tmp_path: Path) -> None:
     root = tiny.voxceleb1(tmp_path)
     for path in (root / "test" / "wav").rglob("*.wav"):
         path.unlink()
-    (root / "dev/wav/id10001/AbCdEfGhI-_/00001.wav").unlink()
+    (root / "dev/wav/id10001/zZ-_9/00001.wav").unlink()
     with pytest.raises(MissingError) as error:
         voxceleb1.read(root)
     lines = str(error.value).splitlines()
-    assert lines[0] == "4 of 6 files listed in veri_test_class.txt are missing. The first:"
+    assert lines[0] == "4 of 7 files listed in veri_test_class.txt are missing. The first:"
     assert len(lines) == 5
-    assert lines[1].strip().startswith("id10001/AbCdEfGhI-_/00001.wav, expected as ")
-    assert str(root / "dev/wav/id10001/AbCdEfGhI-_/00001.wav") in lines[1]
+    assert lines[1].strip().startswith("id10001/zZ-_9/00001.wav, expected as ")
+    assert str(root / "dev/wav/id10001/zZ-_9/00001.wav") in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -254,14 +255,14 @@ def test_voxceleb1_bad_line(tmp_path: Path, line: str) -> None:
     root = tiny.voxceleb1(tmp_path)
     with (root / "veri_test_class.txt").open("a") as file:
         file.write(f"\n{line}\n")
-    with pytest.raises(DataError, match=rf"veri_test_class\.txt, line 8: '{line}' is not"):
+    with pytest.raises(DataError, match=rf"veri_test_class\.txt, line 9: '{line}' is not"):
         voxceleb1.read(root)
 
 
 def test_voxceleb1_listed_twice(tmp_path: Path) -> None:
     listed = tiny.voxceleb1(tmp_path) / "veri_test_class.txt"
     listed.write_text(listed.read_text() * 2)
-    with pytest.raises(DataError, match=r"line 7: .* is listed twice"):
+    with pytest.raises(DataError, match=r"line 8: .* is listed twice"):
         voxceleb1.read(listed.parent)
 
 

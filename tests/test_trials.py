@@ -9,8 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_corpora as tiny
 from oracles import import_s3prl
-from tiny_corpora import write_marker
+from tiny_corpora import TRIALS, write_marker
 
 from downstream.corpora import folders, trials, voxceleb1_verification
 from downstream.corpora.mini.plans import plan
@@ -19,22 +20,11 @@ from downstream.corpora.voxceleb1_verification import read
 from downstream.types import Example
 from upstream.errors import DataError, MissingError, UsageError
 
-FILES = {
-    "dev": ["id10001/zZ-_9/00001.wav", "id10001/Aa/00002.wav", "id10001/Aa/00001.wav", "id10002/Aa/00010.wav"],
-    "test": ["id10270/b/00001.wav", "id10270/c/00007.wav", "id10271/b/00001.wav"],
-}
-GOOD = ["1 id10270/b/00001.wav id10270/c/00007.wav", "0 id10271/b/00001.wav id10270/b/00001.wav"]
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "VoxCeleb1"
-    for part, files in FILES.items():
-        for file in files:
-            path = folder / part / "wav" / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"RIFF")
-    return folder
+    """Without a list of trials."""
+    return tiny.voxceleb1(tmp_path)
 
 
 @pytest.fixture
@@ -80,7 +70,7 @@ def test_the_two_splits_are_the_two_folders_sorted(root):
     assert [e.id for e in manifest.splits["train"]] == [
         *("id10001-Aa-00001", "id10001-Aa-00002", "id10001-zZ-_9-00001", "id10002-Aa-00010")
     ]
-    assert [e.audio for e in manifest.splits["test"]] == [f"test/wav/{file}" for file in FILES["test"]]
+    assert [e.audio for e in manifest.splits["test"]] == [f"test/wav/{file}" for file in tiny.VOXCELEB1["test"]]
     last = manifest.splits["test"][-1]
     assert (last.id, last.target, last.group) == ("id10271-b-00001", ("id10271",), "id10271")
     assert (last.start, last.stop) == (0, None)
@@ -152,7 +142,7 @@ def test_mini_corpus_has_its_files_and_a_trial_list(tmp_path, scale):
 @pytest.mark.parametrize("beside", [False, True])
 def test_lists_are_found_by_their_file_names_in_the_corpus_and_beside_it(root, name, beside):
     file = LISTS[name].files[-1]
-    put_list(root.parent if beside else root, [*GOOD, "", "1 id10001/Aa/00001.wav id10001/Aa/00002.wav"], file)
+    put_list(root.parent if beside else root, [*TRIALS, "", "1 id10001/Aa/00001.wav id10001/Aa/00002.wav"], file)
     found = trials.trials(read(root), name)
     assert found.source == file
     assert [e.id for e in found.examples] == [
@@ -166,7 +156,7 @@ def test_lists_are_found_by_their_file_names_in_the_corpus_and_beside_it(root, n
 
 
 def test_trials_are_those_that_s3prl_reads(root, superb):
-    path = put_list(root, [*GOOD, "0 id10270/c/00007.wav id10271/b/00001.wav", *GOOD[::-1]])
+    path = put_list(root, [*TRIALS, "0 id10270/c/00007.wav id10271/b/00001.wav", *TRIALS[::-1]])
     expected = superb.SpeakerVerifi_test({}, str(root / "test/wav"), str(path)).pair_table
     found = trials.trials(read(root), "superb")
     mine = [
@@ -177,8 +167,8 @@ def test_trials_are_those_that_s3prl_reads(root, superb):
 
 
 def test_repeated_trials_are_kept(root):
-    swapped = [" ".join([line.split()[0], *line.split()[:0:-1]]) for line in GOOD]
-    put_list(root, [*GOOD, *swapped, *GOOD])
+    swapped = [" ".join([line.split()[0], *line.split()[:0:-1]]) for line in TRIALS]
+    put_list(root, [*TRIALS, *swapped, *TRIALS])
     found = trials.trials(read(root), "superb")
     assert len(found.same) == 6 and len(found.examples) == 3
     assert Counter(pairs(found)).most_common(1)[0][1] == 2
@@ -206,25 +196,25 @@ def test_absent_list_is_named_with_where_to_get_it(root):
     ],
 )
 def test_malformed_lines_are_named(root, line):
-    put_list(root, [GOOD[0], "", line, GOOD[1]])
+    put_list(root, [TRIALS[0], "", line, TRIALS[1]])
     message = error_of(DataError, trials.trials, read(root), "superb")
     assert f"voxceleb1_test_v2.txt, line 3: '{line}' is not '<0|1> <speaker>" in message
     assert LISTS["superb"].source in message
 
 
 def test_labels_that_contradict_the_speakers_are_named(root):
-    put_list(root, [*GOOD, "1 id10271/b/00001.wav id10270/b/00001.wav"])
+    put_list(root, [*TRIALS, "1 id10271/b/00001.wav id10270/b/00001.wav"])
     message = error_of(DataError, trials.trials, read(root), "superb")
     assert "line 3" in message and "says 1, but its files are of two speakers" in message
 
 
 def test_bytes_that_are_no_text_are_a_malformed_line(root):
-    (root / "voxceleb1_test_v2.txt").write_bytes(f"{GOOD[0]}\r\n".encode() + b"\xff\xfe\x00")
+    (root / "voxceleb1_test_v2.txt").write_bytes(f"{TRIALS[0]}\r\n".encode() + b"\xff\xfe\x00")
     assert "line 2" in error_of(DataError, trials.trials, read(root), "superb")
 
 
 def test_files_that_are_not_there_are_counted(root):
-    put_list(root, [*GOOD, *(f"0 id10270/b/{n:05d}.wav id10271/d/{n:05d}.wav" for n in (1, 2, 3))])
+    put_list(root, [*TRIALS, *(f"0 id10270/b/{n:05d}.wav id10271/d/{n:05d}.wav" for n in (1, 2, 3))])
     message = error_of(MissingError, trials.trials, read(root), "superb").splitlines()
     assert message[0] == f"5 of 8 files of the trials in {root / 'voxceleb1_test_v2.txt'} are missing. The first:"
     assert message[1:4] == [
@@ -238,8 +228,8 @@ def test_files_that_are_not_there_are_counted(root):
 @pytest.mark.parametrize(
     ("lines", "what"),
     [
-        ([GOOD[0]] * 3, "all 3 trials are of one speaker"),
-        ([GOOD[1]], "all 1 trials are of two speakers"),
+        ([TRIALS[0]] * 3, "all 3 trials are of one speaker"),
+        ([TRIALS[1]], "all 1 trials are of two speakers"),
         ([], "empty"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tiny_corpora as tiny
 from tiny_corpora import put_wav, write_marker
 
 from downstream import corpora
@@ -16,24 +17,12 @@ from downstream.types import Example
 from upstream.errors import DataError, MissingError
 
 FOLDERS = ("noisy_{}_wav", "clean_{}_wav")
-SENTENCES = {
-    "trainset_28spk": ["p226_001", "p287_001", "p228_002", "p228_001", "p243_001"],
-    "testset": ["p232_001", "p257_001"],
-}
 SCALE = 0.1
-
-
-def build(root: Path, suffix: str = "_16k", rate: int = 16000) -> Path:
-    for part, names in SENTENCES.items():
-        for folder in FOLDERS:
-            for name in names:
-                put_wav(root / (folder.format(part) + suffix) / f"{name}.wav", 1600, rate)
-    return root
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return build(tmp_path / "VoiceBank-DEMAND")
+    return tiny.voicebank_demand(tmp_path)
 
 
 def error_of(root: Path, kind: type[Exception]) -> str:
@@ -62,7 +51,7 @@ def test_dev_are_two_speakers_of_the_training_set(root):
 
 
 def test_folders_as_downloaded_are_read_and_their_rate_is_told(tmp_path):
-    manifest = voicebank_demand.read(build(tmp_path, "", 48000))
+    manifest = voicebank_demand.read(tiny.voicebank_demand(tmp_path, "", 48000))
     assert manifest.counts == {"train": 3, "dev": 2, "test": 2}
     assert manifest.splits["test"][0].sources == ("clean_testset_wav/p232_001.wav",)
     assert len(manifest.notes) == 4
@@ -70,7 +59,7 @@ def test_folders_as_downloaded_are_read_and_their_rate_is_told(tmp_path):
 
 
 def test_folders_at_16_khz_are_preferred_and_a_part_may_be_as_downloaded(root):
-    build(root, "", 48000)
+    tiny.voicebank_demand(root.parent, "", 48000)
     assert voicebank_demand.read(root).notes == []
     (root / "clean_testset_wav_16k").rename(root / "aside")
     manifest = voicebank_demand.read(root)

@@ -117,9 +117,9 @@ def test_in_full_size_too(dim):
     head, (frames, lengths) = make_head(dim, width=512, wide=1500), make_batch([61, 61], dim)
     theirs = Theirs(head)
     with torch.no_grad():
-        assert_close(head.answer(frames, lengths)[0], theirs.embeddings(frames, lengths), within=2e-6)
+        assert_close(head.answer(frames, lengths)[0], theirs.embeddings(frames, lengths), within=5e-6)
         vectors = functional.normalize(theirs.vectors(frames, lengths))
-        assert_close(head(frames, lengths)[0], vectors @ functional.normalize(theirs.objective.W, dim=0), within=2e-6)
+        assert_close(head(frames, lengths)[0], vectors @ functional.normalize(theirs.objective.W, dim=0), within=5e-6)
     assert_same_step(head.double(), frames.double(), lengths, within=1e-12)
 
 
@@ -185,7 +185,7 @@ def test_two_threads_find_what_one_does():
 
 def test_frames_may_lie_in_memory_in_any_order():
     head, (frames, lengths) = make_head(), make_batch([36, 32])  # of which the first layer completes nothing
-    turned = frames.transpose(0, 2).contiguous().transpose(0, 2)
+    turned = frames.transpose(1, 2).contiguous().transpose(1, 2)
     assert not turned.is_contiguous()
     torch.testing.assert_close(head(turned, lengths), head(frames, lengths))
 

@@ -45,6 +45,29 @@ COMMON_VOICE_HEADER = (
     "locale",
     "x",
 )
+VOXCELEB1 = {
+    "dev": ["id10001/zZ-_9/00001.wav", "id10001/Aa/00002.wav", "id10001/Aa/00001.wav", "id10002/Aa/00010.wav"],
+    "test": ["id10270/b/00001.wav", "id10270/c/00007.wav", "id10271/b/00001.wav"],
+}
+IDENTIFICATION = (3, 1, 2, 1, 1, 2, 1)  # the splits of these files: 1 train, 2 dev, 3 test
+TRIALS = ["1 id10270/b/00001.wav id10270/c/00007.wav", "0 id10271/b/00001.wav id10270/b/00001.wav"]
+LIBRI2MIX = {"train": "train-100", "dev": "dev", "test": "test"}  # a split's folder of audio
+MIXTURES = {
+    "train": ["11-1-0000_22-2-0000", "11-1-0001_9-3-0000"],
+    "dev": ["33-4-0000_44-5-0000"],
+    "test": ["55-6-0000_66-7-0001"],
+}
+# By mixture: (speaker, start, stop), as they are written.
+TURNS = {
+    "11-1-0000_22-2-0000": [("11", "0.37", "1.5"), ("22", "0.5", "2.25"), ("11", "2.4", "2.8000000000000003")],
+    "11-1-0001_9-3-0000": [("11", "1.5", "2"), ("9", "0.1", "3.05")],
+    "33-4-0000_44-5-0000": [("33", "0", "1.25"), ("44", "0.25", "2.5")],
+    "55-6-0000_66-7-0001": [("66", "1.00", "2.5"), ("55", "0.1", "1.25")],
+}
+VOICEBANK = {
+    "trainset_28spk": ["p226_001", "p287_001", "p228_002", "p228_001", "p243_001"],
+    "testset": ["p232_001", "p257_001"],
+}
 ORDERS = {"train": "PLAY\tO", "valid": "RAIN IN PARIS\tO O city", "test": "SHOW BERLIN\tO city"}
 EMOTIONS = ("neu", "exc", "fru", "ang", "hap", "sad", "xxx", "neu")  # in the order of the label files; six are kept
 
@@ -90,15 +113,21 @@ def fluent_speech_commands(data: Path) -> Path:
 
 
 def voxceleb1(data: Path, listed: str = "veri_test_class.txt", beside: bool = False) -> Path:
-    """Two speakers, one of them under test/: three utterances of train, two of dev, one of test."""
+    """Four speakers, two of them under test/: for identification four utterances of train, two of dev, one of test."""
     root = data / "VoxCeleb1"
-    lines = []
-    for part, speaker in (("dev", "id10001"), ("test", "id10270")):
-        for number, split in enumerate((3, 1, 2) if part == "dev" else (1, 2, 1), start=1):
-            entry = f"{speaker}/AbCdEfGhI-_/{number:05d}.wav"
+    for part, entries in VOXCELEB1.items():
+        for entry in entries:
             put_wav(root / part / "wav" / entry)
-            lines.append(f"{split} {entry}\n")
+    entries = [entry for part in VOXCELEB1.values() for entry in part]
+    lines = [f"{split} {entry}\n" for split, entry in zip(IDENTIFICATION, entries, strict=True)]
     ((data if beside else root) / listed).write_text("".join(lines))
+    return root
+
+
+def voxceleb1_verification(data: Path) -> Path:
+    """The same with trials: four utterances of train, three of test."""
+    root = voxceleb1(data)
+    (root / "voxceleb1_test_v2.txt").write_text("".join(f"{line}\n" for line in TRIALS))
     return root
 
 
@@ -171,6 +200,57 @@ def audio_snips(data: Path) -> Path:
             lines.append(f"{voice}-snips-{folder}-0 BOS {words} EOS\tO {tags} SomeIntent\n")
     (root / "all.iob.snips.txt").write_text("".join(lines))
     (root / "slots.txt").write_text("O\ncity")
+    return root
+
+
+def libri2mix_diarization(data: Path) -> Path:
+    """Two, one and one mixtures in noise, with the lists of who speaks when."""
+    root = data / "Libri2Mix"
+    for split, part in LIBRI2MIX.items():
+        folder = root / "data" / split
+        folder.mkdir(parents=True)
+        for name, lines in _lists_of_turns(split).items():
+            (folder / name).write_text("".join(f"{line}\n" for line in lines))
+        for mixture in MIXTURES[split]:
+            put_wav(root / "wav16k" / "max" / part / "mix_both" / f"{mixture}.wav", 1600)
+    return root
+
+
+def segment_of(mixture: str, start: str, stop: str) -> str:
+    return f"{mixture}_{int(float(start) * 1000):06d}_{int(float(stop) * 1000):06d}"
+
+
+def _lists_of_turns(split: str) -> dict[str, list[str]]:
+    lists = {name: [] for name in ("wav.scp", "reco2dur", "segments", "utt2spk", "rttm")}
+    for mixture in MIXTURES[split]:
+        lists["wav.scp"].append(f"{mixture} wav16k/max/{LIBRI2MIX[split]}/mix_both/{mixture}.wav")
+        lists["reco2dur"].append(f"{mixture} 3.0")
+        for speaker, start, stop in TURNS[mixture]:
+            segment, lasting = segment_of(mixture, start, stop), str(float(stop) - float(start))
+            lists["segments"].append(f"{segment} {mixture} {start} {stop}")
+            lists["utt2spk"].append(f"{segment} {speaker}")
+            fields = ("SPEAKER", mixture, "1", start, lasting, "<NA>", "<NA>", speaker, "<NA>")
+            lists["rttm"].append("\t".join(fields))
+    return lists
+
+
+def libri2mix_separation(data: Path) -> Path:
+    """The same mixtures without noise, with what each of the two says alone."""
+    root = data / "Libri2Mix"
+    for split, part in LIBRI2MIX.items():
+        for mixture in MIXTURES[split]:
+            for folder in ("mix_clean", "s1", "s2"):
+                put_wav(root / "wav16k" / "min" / part / folder / f"{mixture}.wav", 1600)
+    return root
+
+
+def voicebank_demand(data: Path, suffix: str = "_16k", rate: int = RATE) -> Path:
+    """Three, two and two sentences, with noise and without."""
+    root = data / "VoiceBank-DEMAND"
+    for part, names in VOICEBANK.items():
+        for kind in ("noisy", "clean"):
+            for name in names:
+                put_wav(root / f"{kind}_{part}_wav{suffix}" / f"{name}.wav", 1600, rate)
     return root
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from downstream.corpora import find, info, read
+from downstream.corpora import find, info, libri2mix_diarization, read
 from downstream.types import Manifest
 from upstream.audio import SAMPLE_RATE, read_header
 from upstream.errors import BenchmarkError
@@ -114,8 +114,8 @@ def _targets(manifest: Manifest) -> str:
         return ""  # the speakers, who are counted anyway
     if sources := sum(len(e.sources) for e in examples):
         return f"{len(examples)} mixtures of {sources} files"
-    if len({len(e.target) for e in examples}) > 1:
-        return f"{sum(len(e.target) for e in examples)} turns"
+    if manifest.corpus == libri2mix_diarization.CORPUS:
+        return f"{sum(len(e.target) for e in examples)} turns in {len(examples)} recordings"
     targets = {e.target for e in examples}
     if _are_texts(manifest):
         characters = {character for (text,) in targets for character in text}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,6 +33,28 @@ class FolderIndex:
 def visible(folder: Path, suffix: str = "") -> list[Path]:
     """What lies in a folder, sorted by name, without hidden entries (macOS leaves `._name` beside every file)."""
     return sorted(path for path in folder.iterdir() if path.name.endswith(suffix) and not path.name.startswith("."))
+
+
+def subfolders(folder: Path) -> list[str]:
+    """Names in the order of strings. `scandir` tells folders from files without a question for each."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+
+
+def names_in_all(
+    root: Path, folders: Sequence[str], pattern: re.Pattern[str], like: str, missing: list[str], remedy: str
+) -> list[str]:
+    """The wav files of folders that should hold the same ones, sorted; what one of them lacks is added to `missing`."""
+    found = {folder: {path.name for path in visible(root / folder, ".wav")} for folder in folders}
+    names = sorted(set().union(*found.values()))
+    if not names:
+        raise MissingError(f"{' and '.join(str(root / folder) for folder in folders)} hold no wav files. {remedy}")
+    for name in names:
+        having = [folder for folder in folders if name in found[folder]]
+        if not pattern.fullmatch(name):
+            raise DataError(f"{root / having[0] / name} is not named after {like}. Remove it.")
+        missing += [str(root / folder / name) for folder in folders if folder not in having]
+    return names
 
 
 def marker(folder: Path, corpus: str) -> dict | None:

@@ -214,14 +214,17 @@ def _target(turns: dict[str, Turn]) -> tuple[str, ...]:
 def _notes_on_reference(manifest: Manifest, split: str) -> list[str]:
     if not _rttm(manifest.root, split).is_file():
         return [f"{split}: there is no rttm; the turns of segments are scored by"]
-    scored_by = reference(manifest, split)
+    notes, scored_by = [], reference(manifest, split)
     differing = [e.id for e in manifest.splits[split] if not _agree(turns_of(e), scored_by[e.id])]
-    if not differing:
-        return []
-    return [
-        f"{split}: {len(differing)} of {len(scored_by)} recordings have other turns in rttm than in segments, "
-        f"{differing[0]} first; those of rttm are scored by"
-    ]
+    if differing:
+        notes.append(
+            f"{split}: {len(differing)} of {len(scored_by)} recordings have other turns in rttm than in segments, "
+            f"{differing[0]} first; those of rttm are scored by"
+        )
+    unknown = [recording for recording in read_rttm(_rttm(manifest.root, split)) if recording not in scored_by]
+    if unknown:
+        notes.append(f"{split}: {len(unknown)} recordings of rttm are not in wav.scp, {unknown[0]} first; not scored")
+    return notes
 
 
 def _agree(turns: list[Turn], others: list[Turn]) -> bool:

@@ -6,9 +6,9 @@ from hashlib import sha1
 from pathlib import Path
 from random import Random
 
-from downstream.corpora.folders import marker, refuse_missing, visible
+from downstream.corpora.folders import marker, names_in_all, refuse_missing
 from downstream.types import Example, Manifest
-from upstream.errors import DataError, MissingError
+from upstream.errors import DataError
 
 CORPUS = "libri2mix_separation"
 PARTS = {"train": "train-100", "dev": "dev", "test": "test"}
@@ -18,6 +18,7 @@ EXPECTED = {"train": 13900, "dev": 1000, "test": 3000}
 _DEV = 1000
 _DEV_SHA1 = "baf6125adffe7081fe5d46d499cecd58b0425d0a"  # of the ids that SUPERB's dev_1000 has, one a line
 _NAME = re.compile(r"\d+-\d+-\d+_\d+-\d+-\d+\.wav")
+_LIKE = "two utterances of LibriSpeech, <speaker>-<chapter>-<utterance>_<speaker>-<chapter>-<utterance>.wav"
 _AGAIN = "Make the corpus again: python -m benchmark data librimix --help"
 
 
@@ -50,19 +51,8 @@ def _refuse_absent_folders(root: Path, places: Iterable[str]) -> None:
 
 
 def _ids(root: Path, place: str, missing: list[str]) -> list[str]:
-    """The mixtures of which a folder has a file, sorted; the files that another folder lacks are added to `missing`."""
-    found = {folder: {path.name for path in visible(root / place / folder, ".wav")} for folder in FOLDERS}
-    names = sorted(set().union(*found.values()))
-    if not names:
-        raise MissingError(f"{root / place} holds no audio in {', '.join(FOLDERS)}. {_AGAIN}")
-    for name in names:
-        if not _NAME.fullmatch(name):
-            raise DataError(
-                f"'{name}' in {root / place} is not named after two utterances of LibriSpeech, "
-                f"<speaker>-<chapter>-<utterance>_<speaker>-<chapter>-<utterance>.wav. Remove it. {_AGAIN}"
-            )
-        missing += [str(root / place / folder / name) for folder in FOLDERS if name not in found[folder]]
-    return [name.removesuffix(".wav") for name in names]
+    folders = [f"{place}/{folder}" for folder in FOLDERS]
+    return [name.removesuffix(".wav") for name in names_in_all(root, folders, _NAME, _LIKE, missing, _AGAIN)]
 
 
 def _refuse_repeated(ids: dict[str, list[str]]) -> None:

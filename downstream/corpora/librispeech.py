@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from sys import intern
 
-from downstream.corpora.folders import marker, refuse_missing
+from downstream.corpora.folders import marker, refuse_missing, subfolders
 from downstream.types import Example, Manifest
 from upstream.errors import DataError, MissingError
 
@@ -37,8 +37,8 @@ class _Reader:
 
     def split(self, folder: str) -> list[Example]:
         examples = []
-        for speaker in _subfolders(self._root / folder):
-            for chapter in _subfolders(self._root / folder / speaker):
+        for speaker in subfolders(self._root / folder):
+            for chapter in subfolders(self._root / folder / speaker):
                 examples += self._chapter(f"{folder}/{speaker}/{chapter}", intern(speaker), f"{speaker}-{chapter}")
         if not examples:
             raise MissingError(f"{self._root / folder} holds no <speaker>/<chapter>/ folders. {_AGAIN}")
@@ -83,12 +83,6 @@ def _refuse_absent_splits(root: Path) -> None:
         lines = [f"{len(absent)} of {len(FOLDERS)} parts of LibriSpeech are missing:"]
         lines += [f"  {root / folder}  (https://www.openslr.org/resources/12/{folder}.tar.gz)" for folder in absent]
         raise MissingError("\n".join([*lines, f"Download and unpack them in {root.parent}."]))
-
-
-def _subfolders(folder: Path) -> list[str]:
-    """Names in the order of strings. `scandir` tells folders from files without a question for each."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _lines(path: Path) -> list[tuple[int, str, str]]:

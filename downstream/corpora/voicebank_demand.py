@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from sys import intern
 
-from downstream.corpora.folders import marker, refuse_missing, visible
+from downstream.corpora.folders import marker, names_in_all, refuse_missing
 from downstream.types import Example, Manifest
 from upstream.audio import SAMPLE_RATE, read_header
 from upstream.errors import DataError, MissingError
@@ -19,6 +19,7 @@ EXPECTED = {"train": 10802, "dev": 770, "test": 824}
 
 _SUFFIXES = ("_16k", "")  # the download has none and is at 48 kHz
 _NAME = re.compile(r"(p\d{3})_\d{3}\.wav")
+_LIKE = "a speaker and a sentence, like p226_001.wav"
 _AGAIN = f"Unpack the corpus again; it comes from {SOURCE}"
 
 
@@ -26,7 +27,7 @@ def read(root: Path) -> Manifest:
     """The splits train, dev and test, each sorted by speaker and sentence."""
     folders = _folders(root)
     missing: list[str] = []
-    names = {part: _names(root, pair, missing) for part, pair in folders.items()}
+    names = {part: names_in_all(root, pair, _NAME, _LIKE, missing, _AGAIN) for part, pair in folders.items()}
     refuse_missing(missing, len(KINDS) * sum(map(len, names.values())), "audio files", _AGAIN)
     training, test = ([_example(folders[part], name) for name in names[part]] for part in (TRAINING, TEST))
     splits = {
@@ -53,22 +54,6 @@ def _folders(root: Path) -> dict[str, tuple[str, ...]]:
         lines.append(f"Download them from {SOURCE} and unpack them in {root}. Both of a part have to end alike.")
         raise MissingError("\n".join(lines))
     return found
-
-
-def _names(root: Path, folders: tuple[str, ...], missing: list[str]) -> list[str]:
-    """The files that a folder has, sorted; those that the other one lacks are added to `missing`."""
-    found = {folder: {path.name for path in visible(root / folder, ".wav")} for folder in folders}
-    names = sorted(set().union(*found.values()))
-    if not names:
-        raise MissingError(f"{' and '.join(str(root / folder) for folder in folders)} hold no wav files. {_AGAIN}")
-    for name in names:
-        having = [folder for folder in folders if name in found[folder]]
-        if not _NAME.fullmatch(name):
-            raise DataError(
-                f"{root / having[0] / name} is not named after a speaker and a sentence, like p226_001.wav. Remove it."
-            )
-        missing += [str(root / folder / name) for folder in folders if folder not in having]
-    return names
 
 
 def _example(folders: tuple[str, ...], name: str) -> Example:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from sys import intern
 
-from downstream.corpora.folders import marker
+from downstream.corpora.folders import marker, subfolders
 from downstream.types import Example, Manifest
 from upstream.errors import DataError, MissingError
 
@@ -31,9 +31,9 @@ def read(root: Path) -> Manifest:
 
 def _examples(root: Path, part: str) -> list[Example]:
     examples = []
-    for speaker in _subfolders(root / part):
+    for speaker in subfolders(root / part):
         name = intern(speaker)
-        for video in _subfolders(root / part / speaker):
+        for video in subfolders(root / part / speaker):
             folder = f"{part}/{speaker}/{video}"
             files = sorted(os.listdir(root / folder))  # noqa: PTH208 - one question to the disk per video
             examples += [
@@ -55,9 +55,3 @@ def _refuse_shared_speakers(root: Path, splits: dict[str, list[Example]]) -> Non
             f"{', '.join(shared[:3])}{', ...' if len(shared) > 3 else ''}. Speakers of the test must not be trained "
             "on: unpack the two archives of VoxCeleb1 again, each into its own folder."
         )
-
-
-def _subfolders(folder: Path) -> list[str]:
-    """Names in the order of strings. `scandir` tells folders from files without a question for each."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))

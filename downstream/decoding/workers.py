@@ -5,13 +5,10 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Self
@@ -19,13 +16,12 @@ from typing import Self
 import numpy as np
 from tqdm import tqdm
 
-import downstream
 from downstream.decoding.beam import BeamSettings, require_flashlight
 from downstream.decoding.language_model import LanguageModel
+from downstream.processes import cores, started
 from upstream.errors import BenchmarkError, DataError
 
 _AHEAD = 3  # utterances handed out for each process: one in work, the others so that it never waits
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 Request = tuple[int, np.ndarray]
 Reply = tuple[int, dict]
@@ -68,7 +64,7 @@ def decode_all(
     """
     require_flashlight()
     language_model.check(tokens, blank, silence)
-    processes = max(1, min(processes or _cores(), count))
+    processes = max(1, min(processes or cores(), count))
     words: list[list[str] | None] = [None] * count
     frames = utterances = 0
     with (
@@ -131,16 +127,8 @@ class _Workers:
         pairs = [socket.socketpair() for _ in range(self._count)]
         self._sockets = [ours for ours, _ in pairs]
         theirs = [their.fileno() for _, their in pairs]
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "downstream.decoding.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            pass_fds=theirs,
-            start_new_session=True,  # Ctrl-C is for this process, which then ends them
-            env=os.environ | _ONE_THREAD | {"PYTHONPATH": _python_path()},
-        )
+        module = "downstream.decoding.worker"
+        self._process = started(module, stderr=self._errors, text=True, pass_fds=theirs)
         for _, their in pairs:
             their.close()
         try:
@@ -214,12 +202,3 @@ class _Workers:
             self._process.stdin.close()
         self._process.stdout.close()
         self._errors.close()
-
-
-def _python_path() -> str:
-    package_root = str(Path(downstream.__file__).parents[1])
-    return os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

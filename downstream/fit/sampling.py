@@ -1,6 +1,6 @@
 """Which examples a training step sees: a pure function of seed and step, so that any step can be taken again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,9 @@ class Batches(Protocol):
 
     def arrange(self, samples: np.ndarray, batch: int) -> list[np.ndarray]:
         """The batches of an epoch, as positions among examples of so many samples each."""
+
+    def only(self, places: np.ndarray) -> "Batches":
+        """The same way for those examples alone."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class Windows:
             return windows
         return [w[: len(w) // 2] if len(w) > 1 and samples[w[0]] > self.halve_samples else w for w in windows]
 
+    def only(self, places: np.ndarray) -> "Windows":
+        return self if self.lengths is None else replace(self, lengths=self.lengths[places])
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -50,6 +56,9 @@ class Groups:
         whole = len(order) // (2 * batch) * 2 * batch
         batches = [order[first : first + batch] for first in range(0, whole, batch)]
         return batches + ([order[whole:]] if len(order) - whole > 1 or not batches else [])
+
+    def only(self, places: np.ndarray) -> "Groups":
+        return self
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,10 @@ class Pool:
         return random.choice(len(self.examples), size=self.draws, p=self.weights / self.weights.sum())
 
     def only(self, places: np.ndarray) -> "Pool":
-        """The pool without its other examples, for one that comes in no batches."""
+        """The pool without its other examples."""
         weights = None if self.weights is None else self.weights[places]
-        return Pool([self.examples[place] for place in places], weights, self.draws)
+        batches = None if self.batches is None else self.batches.only(places)
+        return Pool([self.examples[place] for place in places], weights, self.draws, batches)
 
     def dev_counts(self, seed: int) -> np.ndarray:
         """How often each example counts in a dev score: once, or as often as one weighted epoch draws it."""

@@ -256,7 +256,7 @@ class _Statistics(torch.autograd.Function):
         @torch.no_grad()  # which is said to each thread
         def share(numbers: list[int]) -> None:
             for number in numbers:
-                steps = [frames[number, : counts[number]].contiguous()]
+                steps = [frames[number, : counts[number]]]
                 for layer, products, bias in zip(layers, weights[::2], weights[1::2], strict=True):
                     steps = [*(steps if learning else []), layer(steps[-1], products, bias)]
                 statistics[number] = _mean_and_deviation(steps[-1])

@@ -2,25 +2,21 @@
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import NamedTuple, Self
 
 import numpy as np
 
-import downstream
 from downstream.metrics import quality
+from downstream.processes import cores, started
 from upstream.errors import BenchmarkError, DataError
 
 _AHEAD = 2  # pairs handed out for each process: one in work, the other so that it never waits
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 Values = dict[str, float | None]
 
@@ -47,7 +43,7 @@ class QualityWorkers:
 
     def __init__(self, count: int | None = None) -> None:
         """As many as there are cores, unless told otherwise."""
-        self._count = count or _cores()
+        self._count = count or cores()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[Thread] = []
 
@@ -94,14 +90,7 @@ class QualityWorkers:
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._replies: SimpleQueue[tuple[_Request, dict]] = SimpleQueue()
         for _ in range(self._count):
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "downstream.metrics.quality_worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors,
-                start_new_session=True,  # Ctrl-C is for this process, which then ends them
-                env=os.environ | _ONE_THREAD | {"PYTHONPATH": _python_path()},
-            )
+            process = started("downstream.metrics.quality_worker", stderr=self._errors)
             self._processes.append(process)
             thread = Thread(target=self._serve, args=(process,), daemon=True)
             thread.start()
@@ -166,12 +155,3 @@ def _ending(code: int) -> str:
     else:
         way_out = "If the machine is short of memory, free some; then run the same command again."
     return f"the process that measured it ended with {name}. {way_out}"
-
-
-def _python_path() -> str:
-    package_root = str(Path(downstream.__file__).parents[1])
-    return os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

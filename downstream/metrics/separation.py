@@ -42,8 +42,8 @@ def si_sdr(reference: np.ndarray, estimate: np.ndarray) -> float | None:
     A silent estimate is -80: left out, it would be better to stay silent than to separate badly.
     """
     _refuse_lengths({"reference": reference, "estimate": estimate})
-    products = _products(np.stack([reference, estimate]))
-    return float(_decibels(products, [0], [1])[0, 0]) if products[0, 0] else None
+    value = _decibels([reference], [estimate])[0, 0]
+    return None if np.isnan(value) else float(value)
 
 
 def best_assignment(references: np.ndarray, estimates: np.ndarray) -> tuple[int, ...]:
@@ -51,22 +51,22 @@ def best_assignment(references: np.ndarray, estimates: np.ndarray) -> tuple[int,
 
     The first of equals is taken, and a silent source has no say.
     """
-    products, sources, separated = _all_products(references, estimates)
-    return _best(_decibels(products, sources, separated))
+    _refuse_misfits(references, estimates)
+    return _best(np.nan_to_num(_decibels(references, estimates)))
 
 
 def si_sdr_improvement(references: np.ndarray, estimates: np.ndarray, mixture: np.ndarray) -> Improvement | None:
     """SI-SDR of the estimates (sources, samples) and of the mixture (samples,); None where a source is silent."""
-    products, sources, separated = _all_products(references, estimates, mixture)
-    if not all(products[source, source] for source in sources):
+    _refuse_misfits(references, estimates, mixture)
+    decibels = _decibels(references, [*estimates, mixture])
+    if np.isnan(decibels).any():
         return None
-    decibels = _decibels(products, sources, separated)
-    permutation = _best(decibels)
+    permutation = _best(decibels[:, :-1])
     return Improvement(
         si_sdr=_mean_of(decibels, permutation),
-        si_sdr_input=float(_decibels(products, sources, [len(products) - 1]).mean()),
+        si_sdr_input=float(decibels[:, -1].mean()),
         permutation=permutation,
-        silent_estimates=sum(not products[estimate, estimate] for estimate in separated),
+        silent_estimates=sum(not estimate.any() for estimate in estimates),
     )
 
 
@@ -103,10 +103,7 @@ def mean_score(
     return score, len(values) - len(defined)
 
 
-def _all_products(
-    references: np.ndarray, estimates: np.ndarray, mixture: np.ndarray | None = None
-) -> tuple[np.ndarray, range, range]:
-    """The products of all waves, and which of them are references and which estimates."""
+def _refuse_misfits(references: np.ndarray, estimates: np.ndarray, mixture: np.ndarray | None = None) -> None:
     if len(references) != len(estimates) or not len(references):
         raise DataError(f"there are {len(references)} sources and {len(estimates)} estimates. Give one for each.")
     named = {f"source {i + 1}": wave for i, wave in enumerate(references)}
@@ -114,8 +111,6 @@ def _all_products(
     if mixture is not None:
         named["mixture"] = mixture
     _refuse_lengths(named)
-    count = len(references)
-    return _products(np.stack(list(named.values()))), range(count), range(count, 2 * count)
 
 
 def _refuse_lengths(waves: dict[str, np.ndarray]) -> None:
@@ -124,25 +119,25 @@ def _refuse_lengths(waves: dict[str, np.ndarray]) -> None:
         raise DataError(f"the waves differ in length (samples): {lengths}. Cut or pad them before they are compared.")
 
 
-def _products(waves: np.ndarray) -> np.ndarray:
-    """Every wave times every other: all that SI-SDR needs, in one pass over the samples."""
-    waves = waves.astype(np.float64)
-    products = waves @ waves.T
-    if not np.isfinite(products).all():
+def _decibels(references: Sequence[np.ndarray], waves: Sequence[np.ndarray]) -> np.ndarray:
+    """(references, waves) SI-SDR; NaN of a silent reference. A silent wave holds nothing of anything.
+
+    With a = <r, w> / <r, r>, |a r|^2 is <r, w>^2 / <r, r>, and |w - a r|^2 what of |w|^2 is left: products are enough.
+    """
+    references = [np.asarray(reference, np.float64) for reference in references]
+    waves = [np.asarray(wave, np.float64) for wave in waves]
+    common = np.array([[reference @ wave for wave in waves] for reference in references])
+    reference_power = np.array([[reference @ reference] for reference in references])
+    power = np.array([wave @ wave for wave in waves])
+    if not (np.isfinite(common).all() and np.isfinite(reference_power).all() and np.isfinite(power).all()):
         raise DataError("a wave that is to be compared holds NaN or infinite samples. Look at what made it.")
-    return products
-
-
-def _decibels(products: np.ndarray, references: Sequence[int], estimates: Sequence[int]) -> np.ndarray:
-    """(references, estimates) SI-SDR; what is silent holds nothing of anything, and nothing is heard of it."""
-    power = products.diagonal()
-    reference_power, estimate_power = power[references, None], power[None, estimates]
-    common = products[np.ix_(references, estimates)]
-    source = np.divide(common**2, reference_power, out=np.zeros_like(common), where=reference_power > 0)
-    rest = np.maximum(estimate_power - source, 0)
     with np.errstate(divide="ignore", invalid="ignore"):
+        source = common**2 / reference_power
+        rest = np.maximum(power - source, 0)
         decibels = 10 * np.log10(np.maximum(source, _LIMIT_RATIO * rest) / np.maximum(rest, _LIMIT_RATIO * source))
-    return np.where(source + rest > 0, decibels, -LIMIT)
+    decibels[:, power == 0] = -LIMIT
+    decibels[reference_power[:, 0] == 0] = np.nan
+    return decibels
 
 
 def _best(decibels: np.ndarray) -> tuple[int, ...]:

@@ -39,7 +39,7 @@ class Activity(NamedTuple):
 
     @property
     def posteriors(self) -> np.ndarray:
-        return 1 / (1 + np.exp(-self.logits))
+        return np.exp(-np.logaddexp(0, -self.logits))  # the plain formula overflows where a head is very sure
 
 
 @dataclass(frozen=True)

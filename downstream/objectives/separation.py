@@ -4,7 +4,7 @@ import atexit
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,7 +52,8 @@ class Separation:
     croppable: bool = False
 
     def digest(self) -> str:
-        return f"{self.task} {self.sources} {self.primary}"
+        """With what is measured: a library that is installed later makes another row."""
+        return " ".join([self.task, str(self.sources), self.primary, *_measured()])
 
     def learners(
         self, upstream: "LoadedUpstream", protocol: TaskProtocol, seed: int, train: list[Example]
@@ -117,7 +118,7 @@ class Separation:
         )
         if self.primary == "pesq":
             pairs = (Pair(waves.audio, waves.sources[0], found[0]) for waves, found in estimates)
-            values = [measured["pesq"] for measured in self._workers.measure(pairs, ("pesq",))]
+            values = [measured["pesq"] for measured in _workers().measure(pairs, ("pesq",))]
         else:
             values = [_gain(_improvement(waves, found)) for waves, found in estimates]
         return [values[first : first + len(targets)] for first in range(0, len(values), len(targets))]
@@ -127,14 +128,17 @@ class Separation:
     ) -> float:
         defined = [value for value in predicted if value is not None]
         if not defined:
-            raise DataError(f"{self.primary} is undefined for all {len(predicted)} utterances: look at their sources.")
+            raise DataError(
+                f"{self.primary} is undefined for all {len(predicted)} utterances: their sources are silent or too "
+                f"short. Listen to them, {self.root / examples[0].sources[0]} first."
+            )
         return float(np.mean(defined))
 
     def judge(self, answers: list[Answers], seed: int, say: Callable[[str], None]) -> Judgement:
         [fold] = answers
         found = _Found(fold.examples)
-        measures = tuple(name for name, trouble in quality.available().items() if trouble is None)
-        measured = self._workers.measure(found.pairs(fold), measures) if measures else list(found.pairs(fold))
+        measures = _measured()
+        measured = _workers().measure(found.pairs(fold), measures) if measures else list(found.pairs(fold))
         values = found.by_utterance(measured, measures)
         groups = [None] * len(fold.examples)  # there are two speakers in SE's test set: too few to be drawn from
         score, undefined = improvement_score([_gain(one) for one in found.improvements], groups, seed)
@@ -142,6 +146,9 @@ class Separation:
         for name in measures:
             score, undefined[name] = mean_score(name, values[name], "", groups, seed)
             scores.append(score)
+        lost = [f"{name} of {count}" for name, count in undefined.items() if count]
+        if lost:
+            say(f"left out of {len(fold.examples)} utterances, as a source is silent or too short: {', '.join(lost)}")
         facts = {"undefined": undefined, "clipped": found.clipped, "silent_estimates": found.silent}
         missing = {name: trouble for name, trouble in quality.available().items() if trouble is not None}
         if missing:
@@ -153,13 +160,6 @@ class Separation:
             for place, example in enumerate(fold.examples)
         ]
         return Judgement(scores, lines, facts, waves=found.example)
-
-    @cached_property
-    def _workers(self) -> QualityWorkers:
-        """They end with this process: to start them anew for each look would cost more than what they do."""
-        until_the_end = ExitStack()
-        atexit.register(until_the_end.close)
-        return until_the_end.enter_context(QualityWorkers())
 
     def _refuse_other_lengths(self, learners: "SequenceGrid", batch: "FrameBatch", targets: np.ndarray) -> None:
         for waves, frames in zip(targets, batch.lengths.tolist(), strict=True):
@@ -212,6 +212,18 @@ class _Found:
                 own[place].append(values[name])
             found[name] = [None if None in values else float(np.mean(values)) for values in own]
         return found
+
+
+@cache
+def _workers() -> QualityWorkers:
+    """One set for all tasks. They end with this process: to start them anew for each look would take longer than it."""
+    until_the_end = ExitStack()
+    atexit.register(until_the_end.close)
+    return until_the_end.enter_context(QualityWorkers())
+
+
+def _measured() -> tuple[str, ...]:
+    return tuple(name for name, trouble in quality.available().items() if trouble is None)
 
 
 def _improvement(waves: _Waves, estimates: np.ndarray) -> Improvement | None:

@@ -77,7 +77,7 @@ class Verification:
         from downstream.fit.xvector import am_softmax_losses
 
         protocol.need("scale", "margin", "weight_decay")
-        speakers = len({example.group for example in train})
+        speakers = 1 + max(self.numbers[example.group] for example in train)
         return SequenceGrid(
             upstream.num_layers,
             maker("asv", upstream.dim, speakers, protocol),
@@ -148,22 +148,20 @@ class Verification:
             "trials": {"list": self.test.source, "scored": len(scores), "listed": len(self.test.same)},
         }
         if self.cohort is not None:
-            normed = s_normed(
-                scores,
-                embeddings,
-                scored.first,
-                scored.second,
-                self._cohort_of(fold),
-                min(self.cohort, len(fold.train)),
-            )
+            cohort = self._cohort_of(fold)
+            top = min(self.cohort, len(cohort))
+            normed = s_normed(scores, embeddings, scored.first, scored.second, cohort, top)
             judged.append(eer_score("eer_snorm", scored.same, normed, *groups, seed))
-            facts["cohort"] = f"the {self.cohort} nearest of the training speakers, each the mean of its utterances"
+            facts["cohort"] = (
+                f"the {top} nearest of {len(cohort)} training speakers, each the mean of up to {_COHORT_UTTERANCES} "
+                "utterances"
+            )
         lines = [
             {
                 "id": f"{fold.examples[a].id}_{fold.examples[b].id}",
                 "fold": fold.fold,
                 "target": int(same),
-                "predicted": round(float(score), 6),
+                "predicted": round(float(score), 9),  # all of a float32: only equal scores look equal
             }
             for a, b, same, score in zip(scored.first, scored.second, scored.same, scores, strict=True)
         ]

@@ -106,7 +106,7 @@ class Request:
         return trimmed(wave) if self.trim else wave
 
     def unheard(self, row: int, samples: int) -> bool:
-        return bool(self.croppable[row]) and samples <= self.least_samples
+        return self.least_samples > 0 and bool(self.croppable[row]) and samples <= self.least_samples
 
     def clip(self, row: int, start: int = -1) -> Clip:
         """An example's audio as an upstream hears it; where `start` is not -1, the crop that starts at that sample."""

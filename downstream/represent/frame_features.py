@@ -3,6 +3,7 @@ computed when asked for (`live`)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from downstream.represent.all_frames import AllFrames, Frames
 from downstream.represent.features import Live, Request, Stored
+from downstream.represent.hearing import in_pieces
 
 _EVAL_ROWS = 16
 
@@ -60,11 +62,23 @@ class FrameFeatures(Stored):
 
     def _crop(self, value: Tensor, start: int) -> Tensor:
         """As many frames as the upstream gives of a crop, from the frame that begins nearest to its start."""
-        upstream, frames = self.request.upstream, value.shape[1]
-        heard = upstream.receptive_field or upstream.hop
-        length = min(frames, (self.request.crop_samples - heard) // upstream.hop + 1)
-        first = min(round(start / upstream.hop), frames - length)
+        frames = value.shape[1]
+        length = min(frames, self._crop_frames)
+        first = min(round(start / self.request.upstream.hop), frames - length)
         return value[:, first : first + length]
+
+    @cached_property
+    def _crop_frames(self) -> int:
+        """By whole utterances: each has a frame every hop once the same few samples are added to it, or taken away.
+
+        How many, one utterance tells to within a hop, and all of them together almost exactly. Those that were heard in
+        pieces may lack a frame at each cut: they are asked where there are no others.
+        """
+        hop, frames = self.request.upstream.hop, self.reader.frames
+        heard = frames > 0
+        whole = heard & ~in_pieces(self.samples)
+        added = (frames * hop - self.samples)[whole if whole.any() else heard].min() + hop - 1
+        return max(1, int(self.request.crop_samples + added) // hop)
 
     def facts(self) -> dict:
         if self.request.crop_seconds is None:

@@ -2,6 +2,7 @@
 
 from downstream.corpora import voxceleb1_verification as voxceleb1
 from downstream.corpora.trials import LISTS, drawn_trials, held_out, trials
+from downstream.fit import named_heads
 from downstream.fit.sampling import Pool
 from downstream.objectives.verification import Verification
 from downstream.protocols import TaskProtocol
@@ -12,6 +13,11 @@ from upstream.errors import UsageError
 
 def _objective(manifest: Manifest, protocol: TaskProtocol) -> Verification:
     protocol.need("trials")
+    if protocol.cohort == 1:
+        raise UsageError(
+            "cohort is 1; s-norm compares with 2 speakers or more. --set asv.cohort=null is for none."
+        )
+    named_heads.check("asv", protocol)
     train = manifest.splits["train"]
     test = trials(manifest, protocol.trials)
     speakers = sorted({example.group for example in train})

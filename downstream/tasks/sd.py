@@ -1,6 +1,7 @@
 """Speaker diarization on Libri2Mix: who of two speakers in a noise talks when."""
 
 from downstream.corpora import libri2mix_diarization as libri2mix
+from downstream.fit import named_heads
 from downstream.metrics.turns import Turn
 from downstream.objectives.diarization import Diarization
 from downstream.protocols import TaskProtocol
@@ -10,6 +11,7 @@ from downstream.types import Manifest
 
 def _objective(manifest: Manifest, protocol: TaskProtocol) -> Diarization:
     protocol.need("chunk_frames", "thresholds", "medians")
+    named_heads.check("sd", protocol)
     reference = {
         recording: [Turn(*turn) for turn in turns]
         for split in ("dev", "test")

@@ -1,6 +1,7 @@
 """Speech enhancement on VoiceBank-DEMAND: one speaker in a noise."""
 
 from downstream.corpora import voicebank_demand
+from downstream.fit import named_heads
 from downstream.metrics import quality
 from downstream.objectives.separation import Separation
 from downstream.protocols import TaskProtocol
@@ -8,7 +9,8 @@ from downstream.tasks import Task, three_splits
 from downstream.types import Manifest
 
 
-def _objective(manifest: Manifest, _: TaskProtocol) -> Separation:
+def _objective(manifest: Manifest, protocol: TaskProtocol) -> Separation:
+    named_heads.check("se", protocol)
     quality.require(("pesq", "stoi"))  # before the training, of which PESQ chooses the step
     return Separation(manifest.root, "se", sources=1, primary="pesq")
 

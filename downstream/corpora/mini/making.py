@@ -1,6 +1,5 @@
 """Makes the mini corpora that are not there yet."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from downstream.corpora.mini.folders import (
 )
 from downstream.corpora.mini.plans import CORPORA, TOPS, plan
 from downstream.corpora.mini.workers import Workers
+from downstream.processes import cores
 from upstream.errors import UsageError, unknown
 
 MINI_VERSION = 2
@@ -48,13 +48,8 @@ def make(
             remove_leftovers(out)
             missing = _missing(out, corpora, seed, scale)  # another process may have made them while we waited
             if missing:
-                _make(out, missing, seed, scale, jobs or _cores(), progress, lock.fileno())
+                _make(out, missing, seed, scale, jobs or cores(), progress, lock.fileno())
     return {corpus: [out / top for top in TOPS[corpus]] for corpus in corpora}
-
-
-def _cores() -> int:
-    """Those this process may use, which on a cluster are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _identity(corpus: str, seed: int, scale: float) -> dict[str, object]:

@@ -2,20 +2,17 @@
 
 import contextlib
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Self
 
-import downstream
+from downstream.processes import started
 from upstream.errors import BenchmarkError, ResourceError
 
 _CLIPS_PER_REQUEST = 8
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
 class Workers:
@@ -29,20 +26,9 @@ class Workers:
         self._threads: list[Thread] = []
 
     def __enter__(self) -> Self:
-        package_root = str(Path(downstream.__file__).parents[1])
-        path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
         for _ in range(self._count):
-            self._processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-P", "-m", "downstream.corpora.mini.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    text=True,
-                    pass_fds=(self._keep_open,),
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends them
-                    env=os.environ | _ONE_THREAD | {"PYTHONPATH": path},
-                )
-            )
+            process = started("downstream.corpora.mini.worker", text=True, pass_fds=(self._keep_open,))
+            self._processes.append(process)
         return self
 
     def __exit__(self, *_error: object) -> None:
