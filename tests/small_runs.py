@@ -16,18 +16,21 @@ from benchmark.rows import Row, read_row
 
 ROOT = Path(__file__).parents[1]
 SPEECH = ("pr", "asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")  # the tasks that write down what is said
-SHORT = ("hidden=8", *(f"{task}.{change}" for task in SPEECH for change in ("steps=4", "eval_every=2", "batch=4")))
-# The tasks that are about speakers. Their heads are large or measured slowly: two learning rates have to do.
-FEW = ("steps=4", "eval_every=2", "grid=[0.001,0.0001]")
-MASKS = (*FEW, "batch=2", "hidden=8", "layers=1")
-OF_SPEAKERS = {
-    "asv": (*FEW, "batch=4", "accumulate=1", "projector=16", "crop_seconds=1.0", "dev_speakers=2", "dev_trials=20"),
-    "sd": ("steps=4", "eval_every=2", "batch=2", "accumulate=1", "hidden=8"),
-    "ss": MASKS,
-    "se": MASKS,
+SPEAKERS = ("asv", "sd", "ss", "se")  # those that are about speakers
+FRAMES = (*SPEECH, *SPEAKERS)
+FEW_RATES = (1e-3, 1e-4)  # for heads that are large, or slow to measure
+BRIEF = ("steps=4", "eval_every=2", "accumulate=1")
+FEW = (*BRIEF, f"grid={list(FEW_RATES)}")
+VERIFICATION = ("batch=4", "projector=16", "crop_seconds=1", "dev_speakers=2", "dev_trials=20")
+CHANGES = {
+    **dict.fromkeys(SPEECH, ("steps=4", "eval_every=2", "batch=4")),
+    "asv": (*FEW, *VERIFICATION),
+    "sd": (*BRIEF, "batch=2", "projector=null"),
+    "ss": (*FEW, "batch=2", "projector=null", "layers=1"),
+    "se": (*FEW, "batch=2", "projector=null", "layers=1"),
 }
-SPEAKERS = tuple(f"{task}.{change}" for task, changes in OF_SPEAKERS.items() for change in changes)
-SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50", *SHORT, *SPEAKERS)
+SHORT = ("hidden=8", *(f"{task}.{change}" for task, changes in CHANGES.items() for change in changes))
+SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50", *SHORT)
 
 
 @dataclass

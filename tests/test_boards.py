@@ -7,7 +7,7 @@ import json
 import shutil
 
 import pytest
-from small_runs import SPEECH, folder_of
+from small_runs import FRAMES, folder_of
 
 from benchmark import boards, reference
 from benchmark.cli import main
@@ -165,7 +165,9 @@ def test_json_has_the_promised_fields(done_runs, show):
     assert all(entry.keys() >= FIELDS for entry in entries)
     mine = [entry for entry in entries if entry["source"] == "run"]
     scores = {(r.upstream, r.task, name): s for r in done_runs.outcome.rows for name, s in r.metrics.items()}
-    assert len(mine) == len(scores) == 2 * (4 + 4 + 3 + 6)  # of asr there are three figures, of sf six
+    assert (
+        len(mine) == len(scores) == 2 * (4 + 4 + 3 + 6 + 4 + 2 + 3 + 3)
+    )  # of asr three, sf six, asv four, sd two, ss and se three
     for entry in mine:
         computed = scores[entry["upstream"], entry["task"], entry["metric"]]
         for name in ("value", "ci95", "n", "direction", "unit"):
@@ -210,6 +212,8 @@ def test_tables_show_the_figures_that_are_published_and_those_of_the_language_mo
         [f"{task} accuracy ↑" for task in ("ks", "sid", "ic", "er")]
         + ["pr per ↓", "asr wer ↓", "asr wer_lm ↓", "sf slot_f1 ↑", "sf slot_cer ↓"]
         + ["ood-asr-zh cer ↓", "ood-asr-es wer ↓", "ood-asr-ar wer ↓"]
+        + ["asv eer ↓", "asv eer_dev ↓", "sd der ↓", "sd der_dev ↓"]
+        + [f"{task} {figure} ↑" for task in ("ss", "se") for figure in ("si_sdri", "stoi", "pesq")]
     )
 
 
@@ -228,7 +232,7 @@ def damaged(done_runs, tmp_path):
     """Results of which all rows but one are damaged, each in another way; their paths."""
     results = tmp_path / "results"
     for row in done_runs.outcome.rows:
-        if row.task not in SPEECH:
+        if row.task not in FRAMES:
             source = folder_of(done_runs, row)
             shutil.copytree(source, results / source.relative_to(done_runs.results))
     paths = sorted(results.glob("*/*/*/row.json"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from small_runs import SPEECH, folder_of, lines, plain
+from small_runs import FEW_RATES, FRAMES, folder_of, lines, plain
 
 import upstream
 from benchmark.cells import load_protocol, read_task
@@ -21,6 +21,8 @@ RATES = [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7]
 FBANK_MACS = round(998 * (2.5 * 512 * 9 / 2 + 257 * 80) / 10)
 UPSTREAMS = ("fbank", "fbank_no_cmvn")
 CELLS = [(name, task) for name in UPSTREAMS for task in TASKS]
+# By the suffix of their scores, which folds are scored together.
+FOLDS = {"er": {"": [f"fold{k}" for k in range(1, 6)]}, "asv": {"": ["superb"], "_dev": ["held-out"]}}
 
 
 @pytest.fixture(params=CELLS, ids="-".join)
@@ -29,14 +31,27 @@ def row(request, done_runs):
     return found
 
 
-# For tests of what the other tasks do not have; those are in test_speech_runs.py.
-classes_only = pytest.mark.parametrize("row", [c for c in CELLS if c[1] not in SPEECH], indirect=True, ids="-".join)
+def folds_of(row):
+    return FOLDS.get(row.task, {"": ["all"]})
+
+
+def rates_of(row):
+    return list(FEW_RATES) if row.task in ("asv", "ss", "se") else RATES
+
+
+def chooses_the_highest(row):
+    """SD is scored by errors, and its steps and rates are chosen by the share of frames that are right."""
+    return row.score["direction"] == "higher" or row.task == "sd"
+
+
+# For tests of what the other tasks do not have; those are in test_speech_runs.py and test_speaker_runs.py.
+classes_only = pytest.mark.parametrize("row", [c for c in CELLS if c[1] not in FRAMES], indirect=True, ids="-".join)
 
 
 def test_every_cell_becomes_a_row(done_runs):
     outcome = done_runs.outcome
     assert [(row.upstream, row.task) for row in outcome.rows] == CELLS
-    assert (outcome.fresh, outcome.errors, outcome.exit_code) == (20, [], 0)
+    assert (outcome.fresh, outcome.errors, outcome.exit_code) == (28, [], 0)
     paths = sorted(str(path.relative_to(done_runs.results)) for path in done_runs.results.rglob("row.json"))
     assert paths == sorted(f"{row.upstream}/{row.task}/{row.id}/row.json" for row in outcome.rows)
     assert not list(done_runs.folder.rglob("*.partial"))
@@ -55,9 +70,10 @@ def test_a_row_describes_itself(done_runs, row, mini_manifest):
     touching = [change for change in done_runs.set if change in for_all or change.startswith(f"{row.task}.")]
     touching += ["hidden=8"] if "hidden" in row.settings else []
     assert sorted(row.protocol_changes) == sorted(change.removeprefix(f"{row.task}.") for change in touching)
-    assert row.settings["projector"] == 32
-    assert row.settings["steps"] == (300 if row.task == "sid" else 4 if row.task in SPEECH else 40)
-    assert list(row.settings["rates"]) == RATES
+    narrow = {"asv": 16} | dict.fromkeys(("sd", "ss", "se"))
+    assert row.settings.get("projector") == narrow.get(row.task, 32)
+    assert row.settings["steps"] == (300 if row.task == "sid" else 4 if row.task in FRAMES else 40)
+    assert list(row.settings["rates"]) == rates_of(row)
     assert (row.corpus["mini"], row.corpus["complete"]) == (True, True)
     assert row.corpus["counts"] == mini_manifest(row.corpus["name"]).counts
     assert row.corpus["counts"].items() >= row.corpus["expected"].items()
@@ -67,12 +83,14 @@ def test_a_row_describes_itself(done_runs, row, mini_manifest):
     assert {"cost", "represent", "fit", "score", "total"} <= row.seconds.keys()
     assert row.seconds["total"] == pytest.approx(sum(v for k, v in row.seconds.items() if k != "total"), abs=0.01)
     assert row.started <= row.finished
-    assert row.features["mode"] == ("frames" if row.task in SPEECH else "pooled")
+    assert row.features["mode"] == ("frames" if row.task in FRAMES else "pooled")
     mp3 = row.task.startswith("ood-asr")  # at the rate of the published ones
     assert (row.features["resampled"], row.features["mixed_down"]) == (row.cost["examples"] if mp3 else 0, 0)
-    assert ("feature space" in (row.features["crops"] or "")) == (row.task == "sid")
+    assert ("feature space" in (row.features["crops"] or "")) == (row.task in ("sid", "asv"))
     assert row.cost["feature_bytes"] == row.features["bytes"] > 0
-    assert row.cost["optimizer_steps"] == row.settings["steps"] * 7 * (5 if row.task == "er" else 1)
+    assert row.cost["optimizer_steps"] == row.settings["steps"] * len(rates_of(row)) * sum(
+        map(len, folds_of(row).values())
+    )
     of_upstream = row.cost["upstream"]
     assert (of_upstream["parameters"], of_upstream["device"], of_upstream["threads"]) == (0, "cpu", 1)
     assert of_upstream["macs_per_second"] == FBANK_MACS
@@ -102,23 +120,32 @@ def test_the_score_has_its_size_and_interval(row, mini_manifest):
 
 
 def test_every_point_of_the_grid_is_in_the_row(row):
-    folds = [f"fold{k}" for k in range(1, 6)] if row.task == "er" else ["all"]
-    assert [(point["fold"], point["lr"]) for point in row.selection] == [(f, lr) for f in folds for lr in RATES]
+    folds = [fold for scored in folds_of(row).values() for fold in scored]
+    assert [(p["fold"], p["lr"]) for p in row.selection] == [(fold, lr) for fold in folds for lr in rates_of(row)]
     for point in row.selection:
-        most = 100 if row.score["direction"] == "higher" else 1000  # what is inserted has no end
-        assert 0 <= point["dev"] <= most
-        assert 0 <= point["test"] <= most
+        least = -100 if row.score["unit"] == "dB" else 0
+        most = 100 if chooses_the_highest(row) else 1000  # what is inserted has no end
+        assert least <= point["dev"] <= most
+        assert least <= point["test"] <= most
+        assert point["selected_on"] == ("test" if point["fold"] == "superb" else "dev")
+        assert (point["dev"] == point["test"]) or point["fold"] != "superb"
         assert 0 < point["best_step"] <= row.settings["steps"]
         assert sum(point["layer_weights"]) == pytest.approx(1)
 
 
 def test_the_rate_is_chosen_on_dev_by_the_mean_of_the_folds(row):
-    """One rate for all folds, the first of equals; its test score, averaged over folds, is the row's."""
-    by_rate = [[p for p in row.selection if p["lr"] == rate] for rate in RATES]
-    dev = [np.mean([point["dev"] for point in points]) for points in by_rate]
-    chosen = int(np.argmax(dev) if row.score["direction"] == "higher" else np.argmin(dev))
-    assert row.selected == {"lr": RATES[chosen], "dev": pytest.approx(dev[chosen])}
-    assert row.score["value"] == pytest.approx(np.mean([point["test"] for point in by_rate[chosen]]))
+    """One rate for all folds that are scored together, the first of equals; their mean test score is the row's."""
+    selected = {}
+    for suffix, folds in folds_of(row).items():
+        of_folds = [point for point in row.selection if point["fold"] in folds]
+        by_rate = [[point for point in of_folds if point["lr"] == rate] for rate in rates_of(row)]
+        dev = [np.mean([point["dev"] for point in points]) for points in by_rate]
+        chosen = int(np.argmax(dev) if chooses_the_highest(row) else np.argmin(dev))
+        selected |= {f"lr{suffix}": rates_of(row)[chosen], f"dev{suffix}": pytest.approx(dev[chosen])}
+        if row.task != "sd":  # which is not scored by what chooses
+            tested = np.mean([point["test"] for point in by_rate[chosen]])
+            assert row.metrics[row.primary + suffix]["value"] == pytest.approx(tested)
+    assert row.selected == selected
 
 
 @classes_only
@@ -142,9 +169,9 @@ def test_the_curves_hold_every_look_and_the_best_is_the_first_of_the_best(done_r
         looks = [look for look in curves if look["fold"] == point["fold"]]
         steps, every = row.settings["steps"], row.settings["eval_every"]
         assert [look["step"] for look in looks] == list(range(every, steps + 1, every))
-        assert all(look["lr"] == RATES for look in looks)
-        dev = [look["dev"][RATES.index(point["lr"])] for look in looks]
-        best = max(dev) if row.score["direction"] == "higher" else min(dev)
+        assert all(look["lr"] == rates_of(row) for look in looks)
+        dev = [look["dev"][rates_of(row).index(point["lr"])] for look in looks]
+        best = max(dev) if chooses_the_highest(row) else min(dev)
         assert point["dev"] == best
         assert point["best_step"] == looks[dev.index(best)]["step"]
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from downstream.fit.ctc import frames_needed
-from downstream.fit.ctc_grid import CtcGrid, ctc_losses
+from downstream.fit.ctc_grid import CtcGrid, _collapsed, ctc_losses
 from downstream.fit.sampling import Draw
 from downstream.fit.sequence_grid import _AUGMENT, _DROPOUT
 from downstream.fit.sequence_heads import FrameLinear, Recurrent
@@ -315,8 +315,8 @@ def test_greedy_leaves_out_repetitions_then_blanks():
         ]
         assert found == expected
     frames = torch.nn.functional.one_hot(torch.tensor([0, 3, 3, 0, 3, 5, 5, 1, 0, 0]), CLASSES).float()
-    assert grid._collapsed(frames) == [3, 3, 5, 1]
-    assert grid._collapsed(frames[:1]) == []
+    assert _collapsed(frames) == [3, 3, 5, 1]
+    assert _collapsed(frames[:1]) == []
 
 
 @pytest.mark.parametrize("make", [linear, recurrent(0.2)])

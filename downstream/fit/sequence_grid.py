@@ -6,8 +6,6 @@ start, the batches, one reading (or hearing) of the frames, and what chance deci
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from downstream.fit.adam import Adam
 from downstream.fit.head import Head
 from downstream.fit.mixing import fitted, mixed, weight_gradients
 from downstream.fit.sampling import Draw
+from downstream.fit.side_by_side import side_by_side
 from downstream.fit.specaugment import SpecAugment
 from downstream.represent.frame_features import FrameBatch
 
@@ -25,7 +24,6 @@ _ONE_THREAD_BELOW = 2_000_000  # parameters
 _CPU = torch.device("cpu")
 _ADAM = Adam()
 
-T = TypeVar("T")
 Losses = Callable[[Tensor, Tensor, Sequence], Tensor]
 
 
@@ -151,7 +149,7 @@ class SequenceGrid:
             loss.backward()
             return loss.detach(), frames.grad
 
-        losses, d_sums = zip(*self._side_by_side(one, len(self._points)), strict=True)
+        losses, d_sums = zip(*side_by_side(one, range(len(self._points)), self.device), strict=True)
         if several:
             d_softmax = weight_gradients(batch, torch.stack(d_sums))
             d_weights = softmax * (d_softmax - (softmax * d_softmax).sum(-1, keepdim=True))
@@ -159,22 +157,6 @@ class SequenceGrid:
                 own = point.model.weights
                 own.grad = gradient.clone() if own.grad is None else own.grad + gradient
         return torch.stack(losses)
-
-    def _side_by_side(self, one: Callable[[int], T], count: int) -> list[T]:
-        """Something for so many heads: on the CPU each on a thread of its own, as many at a time as there are cores.
-
-        Threads that share one recurrent layer wait for each other at every frame, and for whoever else wants a core.
-        """
-        workers = min(count, torch.get_num_threads())
-        if self.device.type != "cpu" or workers == 1:
-            return [one(number) for number in range(count)]
-
-        cores = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(one, range(count)))
-        finally:
-            torch.set_num_threads(cores)  # new threads take the number that was set last, whoever set it
 
     def _random(self, stream: int, step: int, micro: int, device: torch.device) -> torch.Generator:
         """A generator of its own for each purpose and step: the same for all points, and when a step is taken again."""
@@ -201,7 +183,7 @@ class SequenceGrid:
                 return list(found)
             return [own[:length] for own, length in zip(found, kept.tolist(), strict=True)]
 
-        return self._side_by_side(one, len(models))
+        return side_by_side(one, range(len(models)), self.device)
 
     def _fitted(self, frames: Tensor, lengths: Tensor, batch: FrameBatch) -> tuple[Tensor, Tensor]:
         if self._wanted is None:

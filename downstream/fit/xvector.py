@@ -6,10 +6,7 @@ processor's cache, and no padding is ever looked at.
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +14,12 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn import functional
 
 from downstream.fit.head import Head, reset
-from upstream.devices import threads
+from downstream.fit.side_by_side import side_by_side, workers
 
 _CONTEXTS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # how many frames a layer looks at, and how far apart they are
 _TOGETHER = 4  # frames of output that share their multiplications
 _POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # whose powers are exact numbers
 _CACHE_LINE = 16  # float32 numbers
-
-T = TypeVar("T")
 
 
 class XVector(Head):
@@ -262,7 +257,7 @@ class _Statistics(torch.autograd.Function):
                 statistics[number] = _mean_and_deviation(steps[-1])
                 found[number] = steps if learning else []
 
-        _side_by_side(share, counts, frames.device)
+        side_by_side(share, _shares(counts, frames.device), frames.device)
         ctx.counts, ctx.layers, ctx.found, ctx.statistics = counts, layers, found, statistics.detach()
         ctx.save_for_backward(frames, *weights)
         return statistics
@@ -286,7 +281,7 @@ class _Statistics(torch.autograd.Function):
                     d_frames[number, : len(d_y)] = d_y
             return d_weights
 
-        first, *others = _side_by_side(share, ctx.counts, frames.device)
+        first, *others = side_by_side(share, _shares(ctx.counts, frames.device), frames.device)
         for d_weights in others:
             torch._foreach_add_(first, d_weights)
         return d_frames, None, None, None, *first
@@ -306,17 +301,11 @@ def _mean_and_deviation_backward(y: Tensor, statistics: Tensor, d_statistics: Te
     return torch.addcmul(d_mean / len(y) - slope * mean, y, slope)
 
 
-def _side_by_side(work: Callable[[list[int]], T], counts: list[int], device: torch.device) -> list[T]:
-    """Utterances of so many frames shared out evenly, on the CPU among as many threads as torch has.
+def _shares(counts: list[int], device: torch.device) -> list[list[int]]:
+    """Utterances of so many frames shared out evenly among threads.
 
-    Threads that share the small steps of a single utterance would wait for each other at every one. Which thread gets
-    which utterances depends on their lengths alone, so that sums over them are always made in the same order.
+    Which thread gets which depends on their lengths alone, so that sums over them are always made in the same order.
     """
-    workers = min(len(counts), torch.get_num_threads()) if device.type == "cpu" else 1
     by_length = sorted(range(len(counts)), key=counts.__getitem__)
-    first, *others = (by_length[number::workers] for number in range(workers))
-    if not others:
-        return [work(first)]
-    with threads(1), ThreadPoolExecutor(len(others), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = [pool.submit(work, numbers) for numbers in others]
-        return [work(first), *(one.result() for one in waiting)]
+    count = min(len(counts), workers(device))
+    return [by_length[number::count] for number in range(count)]
