@@ -138,8 +138,10 @@ def read_task(name: str, data: Path, protocol: Protocol, limit: int | None) -> R
     numbers = protocol.task(name)
     manifest = corpora.read(task.corpus, data)
     objective = task.objective(manifest, numbers)
-    if numbers.crop_seconds is not None and not objective.croppable:
-        raise UsageError(f"task '{name}' learns whole utterances: its crop_seconds can be nothing but null.")
+    if not objective.croppable:
+        for key in ("crop_seconds", "trim"):
+            if getattr(numbers, key):
+                raise UsageError(f"task '{name}' learns whole utterances: its {key} can be nothing but null.")
     if limit is not None:
         manifest.splits = {split: _evenly(examples, limit) for split, examples in manifest.splits.items()}
     return Reading(task, manifest, objective, task.folds(manifest, numbers, objective), numbers)

@@ -245,7 +245,9 @@ def _record(
     for one in chosen:
         scores = {score.metric + one.suffix: score.as_dict() for score in one.judgement.scores}
         row.metrics |= scores
-        row.scoring |= one.judgement.facts
+        for name, fact in one.judgement.facts.items():
+            if row.scoring.setdefault(name, fact) != fact:
+                row.scoring[name + one.suffix] = fact
         row.selected |= {f"lr{one.suffix}": one.rate, f"dev{one.suffix}": one.dev}
     for note in (note for fold in trained for note in fold.notes()):
         say(f"{cell}: {note}")

@@ -46,7 +46,7 @@ def plan(options: Options, say: Callable[[str], None]) -> list[Planned]:
     for task in options.task:
         try:
             readings[task] = read_task(task, data, protocol, options.limit)
-            hours[task] = look_at_audio(readings[task].manifest, full=False).hours
+            hours[task] = look_at_audio(readings[task].manifest, full=False, sources=False).hours
         except BenchmarkError as error:
             readings[task] = error
     planned = []

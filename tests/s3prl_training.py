@@ -98,7 +98,7 @@ def now(grid: SequenceGrid, point: int) -> dict[str, Tensor]:
 
 
 def assert_learned_alike(ours: dict[str, Tensor], theirs: dict[str, Tensor], start: dict[str, Tensor]) -> None:
-    """Both have come the same way, each parameter to a hundredth of it and nine numbers of ten to a thousandth.
+    """Both have come the same way, each parameter to 0.2% of it and nine numbers of ten to 0.01%.
 
     Of a gradient of almost zero Adam makes a step as long as of any other. Where rounding decides its sign, single
     numbers go apart.
@@ -106,5 +106,5 @@ def assert_learned_alike(ours: dict[str, Tensor], theirs: dict[str, Tensor], sta
     assert ours.keys() == theirs.keys() == start.keys()
     for name, own in theirs.items():
         way, apart = own.detach() - start[name], ours[name] - own.detach()
-        assert apart.norm() < 0.01 * way.norm(), name
-        assert apart.abs().flatten().quantile(0.9) < 0.001 * way.abs().mean(), name
+        assert apart.norm() < 2e-3 * way.norm(), name
+        assert apart.abs().flatten().quantile(0.9) < 1e-4 * way.abs().mean(), name

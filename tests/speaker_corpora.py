@@ -15,7 +15,7 @@ _SHORT = ("steps=4", "eval_every=2", "accumulate=1")
 _MASKS = (*_SHORT, "batch=2", "hidden=8", "layers=1")
 _BY_TASK = {
     "asv": (
-        *("steps=8", "eval_every=2", "accumulate=1", "batch=4", "projector=32", "crop_seconds=2.5"),
+        *("steps=8", "eval_every=2", "accumulate=1", "batch=4", "projector=32", "crop_seconds=1.0"),
         *("dev_speakers=2", "dev_trials=40"),
     ),
     "sd": (*_SHORT, "batch=2", "hidden=8"),

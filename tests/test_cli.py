@@ -64,6 +64,9 @@ def test_a_run_prints_rows_as_json(done_runs, say):
     metrics = {row["task"]: row["metrics"] for row in rows}
     assert metrics["ks"]["accuracy"]["n"] == 31
     assert list(metrics["asr"]) == ["wer", "uer", "wer_lm"]
+    assert list(metrics["asv"]) == ["eer", "min_dcf", "eer_dev", "min_dcf_dev"]
+    assert list(metrics["sd"]) == ["der", "der_dev"]
+    assert set(metrics["ss"]) == set(metrics["se"]) == {"si_sdri", "stoi", "pesq"}
 
 
 def test_one_cell_in_a_process_of_its_own_is_the_same_row(done_runs, runs):
@@ -79,7 +82,7 @@ def test_one_cell_in_a_process_of_its_own_is_the_same_row(done_runs, runs):
     ("words", "said"),
     [
         (["--upstream", "fbnak", "--task", "ks"], "unknown upstream 'fbnak'. Did you mean: fbank"),
-        (["--upstream", "fbank", "--task", "kss"], "unknown task 'kss'. Did you mean: ks"),
+        (["--upstream", "fbank", "--task", "kss"], "unknown task 'kss'. Did you mean: ss, ks"),
         (["--upstream", "fbank", "--task", "ks", "--protocol", "supreb"], "Did you mean: superb"),
         (["--upstream", "fbank", "--task", "ks", "--set", "ks.stepz=3"], "unknown key"),
         (["--upstream", "fbank", "--task", "ks", "--lr", "fast"], "--lr fast: expected learning rates above 0"),
@@ -169,9 +172,9 @@ def test_plan_and_dry_run_change_nothing(done_runs, say, tmp_path):
     assert "fbank / ks / seed 1337: done" in planned
     assert "mel / er / seed 1337: to do" in planned
     assert f"data  {done_runs.data / 'VoxCeleb1'}" in planned
-    assert "20 cells, 10 to do" in planned
+    assert "28 cells, 14 to do" in planned
     nowhere = ["--cache", tmp_path / "cache", "--results", tmp_path / "results"]
-    assert say("plan", *words, "--data", done_runs.data, *nowhere)[0] == 0
+    assert say("plan", *words, "--data", done_runs.data, *nowhere, "--set", "asv.dev_speakers=2")[0] == 0
     code, out, _ = say("plan", *words, "--mini", *nowhere)
     assert code == 0
     assert f"will be made in {tmp_path / 'cache' / 'mini'}" in out
@@ -179,12 +182,13 @@ def test_plan_and_dry_run_change_nothing(done_runs, say, tmp_path):
 
 
 def test_a_plan_as_json_has_the_figures_of_the_run(done_runs, say):
-    code, out, _ = say(*done_runs.arguments("plan", *cells("fbank", "mel_no_cmvn", task="sid er"), "--json"))
+    tasks = "sid er asv sd ss se"
+    code, out, _ = say(*done_runs.arguments("plan", *cells("fbank", "mel_no_cmvn", task=tasks), "--json"))
     assert code == 0
     planned = {(cell["upstream"], cell["task"]): cell for cell in json.loads(out)}
-    assert len(planned) == 4
+    assert len(planned) == 2 * 6
     for row in done_runs.outcome.rows:
-        if row.upstream == "fbank" and row.task in ("sid", "er"):
+        if row.upstream == "fbank" and row.task in tasks.split():
             cell = planned["fbank", row.task]
             assert (cell["state"], cell["bytes_to_write"]) == ("done", 0)
             assert cell["row"] == str(done_runs.results / "fbank" / row.task / row.id / "row.json")
@@ -230,10 +234,13 @@ def test_lists(done_runs, say):
 
 
 def test_data_check(done_runs, say, tmp_path):
-    code, out, _ = say("data", "check", "--data", done_runs.data)
+    tasks = [task for task in TASKS if task != "asv"]
+    code, out, _ = say("data", "check", "--data", done_runs.data, "--task", *tasks)
     assert code == 0
-    assert out.count("a small made-up corpus") == len(CORPORA)
-    assert "test: 16 (complete)" in out
+    assert out.count("a small made-up corpus") == len(CORPORA) - 1
+    assert "test: 24 (complete)" in out
+    assert "36 turns in 9 recordings" in out
+    assert "6 mixtures of 12 files" in out
     code, out, _ = say("data", "check", "--data", tmp_path, "--task", "sid")
     assert code == 3
     assert str(tmp_path / "VoxCeleb1") in out
@@ -249,7 +256,19 @@ def test_data_check(done_runs, say, tmp_path):
     assert wav.name in out
     code, _, err = say("data", "check", "--data", tmp_path, "--task", "sad")
     assert code == 2
-    assert "Did you mean: sid" in err
+    assert "Did you mean: sd" in err
+
+
+def test_data_check_looks_at_what_verification_wants_beside_the_audio(done_runs, say, tmp_path):
+    code, out, _ = say("data", "check", "--data", done_runs.data, "--task", "asv")
+    assert code == 2
+    assert "dev_speakers is 8, of 4 training speakers" in out  # there are more where the corpus has its full size
+    shutil.copytree(done_runs.data / "VoxCeleb1", tmp_path / "VoxCeleb1")
+    (tmp_path / "VoxCeleb1" / "voxceleb1_test_v2.txt").unlink()
+    code, out, _ = say("data", "check", "--data", tmp_path, "--task", "asv")
+    assert code == 3
+    assert "30 (complete)" in out
+    assert f"{tmp_path / 'VoxCeleb1' / 'voxceleb1_test_v2.txt'}" in out
 
 
 def test_doctor_finds_nothing_wrong_here(say, tmp_path):

@@ -135,7 +135,7 @@ def test_a_full_disk_fails_the_cell_and_what_was_finished_serves_the_next_try(ru
         raise ResourceError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr("benchmark.compute._write_heads", full)
+        patch.setattr("benchmark.compute._write_beside", full)
         patch.setattr("benchmark.engine.failed", full)  # nor is there room for the row of the failure
         outcome = runs.run("mfcc_no_cmvn", task="ks")
     assert (outcome.exit_code, [str(error) for error in outcome.errors]) == (1, ["no space left"])

@@ -11,7 +11,7 @@ from small_runs import SmallRuns, folder_of, lines
 from user_files import GOOD, write_file
 
 from downstream import tasks
-from downstream.corpora.trials import held_out
+from downstream.corpora.trials import drawn_trials, held_out
 from downstream.corpora.voxceleb1_verification import read
 from downstream.represent.silence import trimmed
 from upstream.audio import read_audio
@@ -43,16 +43,20 @@ def emotions(mini_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def speakers(mini_data, tmp_path_factory):
-    """Verification, with a training utterance each that is silent, and that is two seconds at most without silence."""
+    """Verification, with two training utterances of two seconds at most without silence, one of them nothing but that;
+    and one such of a speaker who is held out."""
     folder = tmp_path_factory.mktemp("speakers")
     shutil.copytree(mini_data / "VoxCeleb1", folder / "data" / "VoxCeleb1")
     manifest = read(folder / "data" / "VoxCeleb1")
-    held = held_out(manifest.splits["train"], 2)
-    learned = [manifest.path(e) for e in manifest.splits["train"] if e.group not in held]
+    train = manifest.splits["train"]
+    held = held_out(train, 2)
+    learned = [manifest.path(example) for example in train if example.group not in held]
     soundfile.write(learned[0], np.zeros(48000), 16000)
-    wave = read_audio(learned[1])
-    soundfile.write(learned[1], np.concatenate([wave[:20000], np.zeros(40000), wave[20000:28000]]), 16000)
-    assert 0 < len(trimmed(read_audio(learned[1], gain_db=-3.0))) <= 32000
+    tried = drawn_trials([example for example in train if example.group in held], 40).examples[0]
+    for path in (learned[1], manifest.path(tried)):
+        wave = read_audio(path)
+        soundfile.write(path, np.concatenate([wave[:20000], np.zeros(40000), wave[20000:28000]]), 16000)
+        assert 0 < len(trimmed(read_audio(path, gain_db=-3.0))) <= 32000
     runs = SmallRuns(folder / "data", folder, VERIFICATION)
     runs.outcome = runs.run("fbank_no_cmvn", task="asv", lr=RATES[:2])
     return runs
@@ -158,11 +162,13 @@ def test_verification_leaves_the_heads_of_both_trainings(speakers):
     assert told.count("superb") == told.count("held-out") == row.metrics["eer"]["n"]
 
 
-def test_training_utterances_without_enough_speech_are_left_out_and_counted(speakers):
+def test_utterances_without_enough_speech_are_left_out_and_counted(speakers):
     row = only_row(speakers)
     notes = [note for note in row.corpus["notes"] if "left out" in note]
     assert notes == [
-        f"{fold}: 2 training utterances of no more than 2 s are left out" for fold in ("superb", "held-out")
+        "superb: 3 training utterances of no more than 2 s are left out",
+        "held-out: 2 training utterances of no more than 2 s are left out",
+        "held-out: 1 dev utterances of no more than 2 s are left out",
     ]
 
 

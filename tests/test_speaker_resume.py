@@ -16,7 +16,7 @@ UPSTREAM = "mel_no_cmvn"
 CELLS = ("asv", "sd", "ss", "se")
 RATE = ("0.001",)
 # Long enough to be stopped in the middle.
-LONG = ("asv.steps=14", "sd.steps=120", "sd.eval_every=20", "ss.steps=30", "se.steps=10")
+LONG = ("asv.steps=9", "asv.eval_every=3", "sd.steps=200", "sd.eval_every=20", "ss.steps=16", "se.steps=6")
 # A checkpoint at every look: more moments to be stopped at.
 OFTEN = """
 from downstream.fit import train

@@ -36,7 +36,6 @@ PRIMARY = {"asv": "eer", "sd": "der", "ss": "si_sdri", "se": "pesq"}
 UNITS = {"eer": "%", "der": "%", "si_sdri": "dB", "min_dcf": "", "stoi": "", "pesq": ""}
 UPSTREAM = "fbank_no_cmvn"
 SETTINGS = [(median, threshold) for median in (1, 11) for threshold in (0.3, 0.4, 0.5, 0.6, 0.7)]
-AS_FLOAT32 = 1e-6  # what sums in another order differ by
 
 pytestmark = pytest.mark.filterwarnings("ignore:'uem' was approximated")
 
@@ -90,9 +89,9 @@ def test_every_figure_has_its_size_direction_and_interval(row):
 
 def test_the_row_says_how_its_figures_were_selected(rows):
     for task in ("asv", "sd"):
-        honest = f"{PRIMARY[task]}_dev is the test figure of the"
-        assert "so SUPERB reports it" in rows[task].scoring["selection"]
-        assert honest in rows[task].scoring["selection"]
+        told = rows[task].scoring["selection"]
+        assert "so SUPERB reports it" in told
+        assert f"{PRIMARY[task]}_dev is the test figure of the" in told
     assert {entry["selected_on"] for entry in rows["ss"].selection} == {"dev"}
 
 
@@ -158,7 +157,7 @@ def test_the_head_that_was_kept_gives_the_scores_again(runs, rows):
     vectors = embeddings_of(runs, rows["asv"], lambda reading: reading.folds[0].test.examples, 4)
     for line in predictions(runs, rows["asv"], "superb"):
         a, b = line["id"].split("_id")
-        assert vectors[a] @ vectors[f"id{b}"] == pytest.approx(line["predicted"], abs=AS_FLOAT32)
+        assert vectors[a] @ vectors[f"id{b}"] == pytest.approx(line["predicted"], abs=1e-6)  # float32
 
 
 def test_without_held_out_speakers_there_is_no_second_training(runs):
@@ -166,21 +165,20 @@ def test_without_held_out_speakers_there_is_no_second_training(runs):
     assert list(row.metrics) == ["eer", "min_dcf"]
     assert {entry["fold"] for entry in row.selection} == {"superb"}
     assert "eer_dev" not in row.scoring["selection"]
-    assert not (folder_of(runs, row) / "head-held-out.safetensors").exists()
 
 
 def test_s_norm_comes_beside_and_is_that_of_its_formula(runs, rows):
-    row = asv_run(runs, "asv.cohort=2")
+    row = asv_run(runs, "asv.cohort=3")
+    assert "the 3 nearest of 4 training speakers" in row.scoring["cohort"]
+    assert "the 2 nearest of 2 training speakers" in row.scoring["cohort_dev"]
     assert list(row.metrics) == ["eer", "min_dcf", "eer_snorm", "eer_dev", "min_dcf_dev", "eer_snorm_dev"]
-    for name, score in rows["asv"].metrics.items():
-        assert row.metrics[name] == score
+    assert row.metrics.items() >= rows["asv"].metrics.items()
     vectors = embeddings_of(runs, row, lambda reading: reading.examples, 4)
     speakers = sorted({name[:7] for name in vectors if not name.startswith("id1027")})
     cohort = [np.mean([v for name, v in vectors.items() if name[:7] == one][:5], axis=0) for one in speakers]
-    assert len(cohort) == 4
 
     def normed(score, name):
-        nearest = np.sort([vectors[name] @ other / np.linalg.norm(other) for other in cohort])[-2:].astype(float)
+        nearest = np.sort([vectors[name] @ other / np.linalg.norm(other) for other in cohort])[-3:].astype(float)
         return (score - nearest.mean()) / nearest.std()
 
     same, scores = [], []
@@ -192,7 +190,7 @@ def test_s_norm_comes_beside_and_is_that_of_its_formula(runs, rows):
     assert row.metrics["eer_snorm"]["value"] == pytest.approx(100 * superb, abs=1e-6)
 
 
-def test_other_lists_are_scored_by_their_names(runs, rows):
+def test_other_lists_are_scored_by_their_names(runs):
     """Half of the trials, beside the corpus, under a name that VoxCeleb's cleaned list goes by."""
     kept = (runs.data / "VoxCeleb1" / TRIALS).read_text().splitlines(keepends=True)[::2]
     (runs.data / "veri_test2.txt").write_text("".join(kept))
@@ -200,7 +198,6 @@ def test_other_lists_are_scored_by_their_names(runs, rows):
     assert row.scoring["trials"] == {"list": "veri_test2.txt", "scored": 14, "listed": 14}
     assert row.metrics["eer"]["n"] == 14
     assert "trials=o-cleaned" in row.protocol_changes
-    assert rows["asv"].scoring["trials"]["list"] == TRIALS
 
 
 # Diarization
@@ -224,11 +221,11 @@ def plain(path):
     return {name: [(t.speaker, t.start, t.stop) for t in turns] for name, turns in read_rttm(path).items()}
 
 
-def turns_of(posteriors, median, threshold, hop):
-    """By scipy's filter and a loop over the changes."""
+def turns_of(posteriors, median, threshold):
+    """By scipy's filter and a loop over the changes; a frame every 10 ms."""
     spoken = medfilt((posteriors > np.float32(threshold)).astype(float), (median, 1))
     for speaker, column in enumerate(spoken.T):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], column, [0]]))) * hop / 16000
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], column, [0]]))) / 100
         for start, stop in edges.reshape(-1, 2):
             yield str(speaker), start, stop
 
@@ -244,9 +241,8 @@ def test_der_follows_from_the_posteriors_in_every_setting(rows, kept):
     table = rows["sd"].scoring["settings"]
     assert [(entry["median"], entry["threshold"]) for entry in table] == SETTINGS
     for entry in table:
-        hypothesis = {
-            name: list(turns_of(own, entry["median"], entry["threshold"], 160)) for name, own in posteriors.items()
-        }
+        setting = entry["median"], entry["threshold"]
+        hypothesis = {name: list(turns_of(own, *setting)) for name, own in posteriors.items()}
         assert entry["test"] == pytest.approx(der_by_pyannote(reference, hypothesis))
     assert len({entry["test"] for entry in table}) > 5
 
@@ -271,7 +267,7 @@ def test_the_errors_of_each_recording_add_up(runs, rows):
         total = sum(one["total"] for one in errors)
         for kind, share in row.scoring["errors"][name].items():
             assert share == pytest.approx(100 * sum(one[kind] for one in errors) / total)
-        assert sum(row.scoring["errors"][name].values()) == pytest.approx(row.metrics[name]["value"])
+        assert row.metrics[name]["value"] == pytest.approx(sum(row.scoring["errors"][name].values()))
 
 
 def test_live_frames_give_nearly_the_same_posteriors(runs, kept):
@@ -301,14 +297,12 @@ def test_there_is_an_example_to_hear_and_see(runs, separated):
     assert set(waves) == {"mixture", *(f"{kind}{n}" for kind in ("estimate", "source") for n in which)}
     root = {"ss": "Libri2Mix/wav16k/min/test/mix_clean", "se": "VoiceBank-DEMAND/noisy_testset_wav_16k"}
     name = predictions(runs, separated)[0]["id"]
-    mixture, rate = soundfile.read(runs.data / root[separated.task] / f"{name}.wav")
-    assert rate == 16000
+    mixture, _ = soundfile.read(runs.data / root[separated.task] / f"{name}.wav")
     assert np.array_equal(waves["mixture"], mixture)
     assert {len(wave) for wave in waves.values()} == {len(mixture)}
     with Image.open(folder_of(runs, separated) / "example" / "spectrograms.png") as picture:
         picture.load()
-        assert picture.format == "PNG"
-        assert min(picture.size) > 300
+        assert (picture.format, min(picture.size) > 300) == ("PNG", True)
 
 
 def decibels(source, estimate):
@@ -333,8 +327,7 @@ def test_the_figures_are_means_of_the_predictions(runs, separated):
         assert score["value"] == pytest.approx(np.mean(values))
         assert len(set(values)) == score["n"] == 2
     assert separated.scoring["undefined"] == {"si_sdri": 0, "stoi": 0, "pesq": 0}
-    chosen = max(entry["dev"] for entry in separated.selection)
-    assert separated.selected["dev"] == chosen
+    assert separated.selected["dev"] == max(entry["dev"] for entry in separated.selection)
 
 
 def test_separation_goes_without_pesq_and_stoi_and_says_so(runs, rows, monkeypatch, capsys):

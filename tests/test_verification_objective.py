@@ -212,6 +212,13 @@ def test_the_figure_is_s3prls_eer_of_the_trials_whose_utterances_there_are(manif
         one.figure(list(vectors_of(one_speaker).values()), one_speaker, None, None)
 
 
+def test_a_learning_rate_that_diverged_is_the_worst(manifest):
+    one = objective(manifest)
+    test = folds(manifest, one)[0].test.examples
+    lost = [np.full(8, np.nan, dtype=np.float32) for _ in test]
+    assert one.figure(lost, test, None, None) == 100.0
+
+
 def test_speakers_who_are_held_out_are_judged_by_their_own_trials(manifest):
     one = objective(manifest)
     examples = folds(manifest, one)[1].dev.examples[::-1]
@@ -268,6 +275,8 @@ def test_snorm_is_by_the_training_speakers_each_the_mean_of_five_utterances(coho
     one = objective(manifest, cohort=cohort)
     fold = folds(manifest, one)[0]
     vectors, of_train = vectors_of(fold.test.examples), vectors_of(fold.train.examples, seed=7)
+    for number, example in enumerate(fold.train.examples[5::6]):  # the sixth of each speaker, which has no say
+        of_train[example.id] = 100 * vectors[fold.test.examples[number].id]
     judgement = one.judge([answers(manifest, fold, vectors, of_train)], 0, pytest.fail)
     means = []
     for speaker in sorted({example.group for example in fold.train.examples}):

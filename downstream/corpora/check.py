@@ -139,9 +139,12 @@ def _verdict(count: int, expected: int | None) -> str:
     return f"of {expected}: {difference}"
 
 
-def look_at_audio(manifest: Manifest, full: bool) -> Audio:
-    """What the files turn out to be: from all their headers, or from a sample of them and all their sizes."""
-    files = dict.fromkeys(file for e in manifest.examples() for file in (e.audio, *e.sources))
+def look_at_audio(manifest: Manifest, full: bool, sources: bool = True) -> Audio:
+    """What the files turn out to be: from all their headers, or from a sample of them and all their sizes.
+
+    Without `sources` only what an upstream hears is looked at, and not what was mixed in it.
+    """
+    files = dict.fromkeys(file for e in manifest.examples() for file in (e.audio, *(e.sources if sources else ())))
     paths = [manifest.root / file for file in files]
     audio = Audio(len(paths))
     chosen = paths if full else paths[:: max(1, ceil(len(paths) / SAMPLED_HEADERS))]

@@ -144,8 +144,9 @@ class Separation:
         score, undefined = improvement_score([_gain(one) for one in found.improvements], groups, seed)
         scores, undefined = [score], {"si_sdri": undefined}
         for name in measures:
-            score, undefined[name] = mean_score(name, values[name], "", groups, seed)
-            scores.append(score)
+            undefined[name] = values[name].count(None)
+            if name == self.primary or undefined[name] < len(groups):
+                scores.append(mean_score(name, values[name], "", groups, seed)[0])
         lost = [f"{name} of {count}" for name, count in undefined.items() if count]
         if lost:
             say(f"left out of {len(fold.examples)} utterances, as a source is silent or too short: {', '.join(lost)}")
@@ -245,4 +246,6 @@ def _mixture(waves: _Waves, hop: int) -> "Mixture":
 def _separated(masks: "torch.Tensor", mixture: "Mixture", hop: int) -> np.ndarray:
     from downstream.fit.spectra import separated
 
+    if not masks.isfinite().all():  # a learning rate at which training diverged: nothing is separated, which is counted
+        masks = masks.new_zeros(masks.shape)
     return separated(masks, mixture, hop)

@@ -119,6 +119,8 @@ class Verification:
     def figure(
         self, predicted: Sequence[np.ndarray], examples: list[Example], targets: np.ndarray, counts: np.ndarray
     ) -> float:
+        if not all(np.isfinite(embedding).all() for embedding in predicted):
+            return 100.0  # a learning rate at which training diverged
         scored = self._scored(examples)
         return eer(scored.same, cosine_scores(np.stack(predicted), scored.first, scored.second))
 

@@ -14,9 +14,7 @@ from upstream.errors import UsageError
 def _objective(manifest: Manifest, protocol: TaskProtocol) -> Verification:
     protocol.need("trials")
     if protocol.cohort == 1:
-        raise UsageError(
-            "cohort is 1; s-norm compares with 2 speakers or more. --set asv.cohort=null is for none."
-        )
+        raise UsageError("cohort is 1; s-norm compares with 2 speakers or more. --set asv.cohort=null is for none.")
     named_heads.check("asv", protocol)
     train = manifest.splits["train"]
     test = trials(manifest, protocol.trials)
