@@ -5,18 +5,23 @@
 
 Both do what SUPERB's ASV does after the features: connector, TDNNs, pooling, AM-softmax loss, backward, clipping and
 AdamW, on the same batches and from the same weights. Before that both take a step on utterances of one length, where
-s3prl pools no frame of padding, and the losses of each are printed: they have to agree. Then they take turns; each
-figure is the median of three.
+s3prl pools no frame of padding, and the losses of each are printed: they have to agree. Then they take turns, each in a
+process of its own, since ours keeps freed memory as our training does; each figure is the median of three.
 """
 
 import argparse
 import copy
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 
 import torch
 from common import import_s3prl, medians, report
 from torch.nn.utils.rnn import pad_sequence
 
 from downstream.fit.xvector import XVector, am_softmax_losses
+from upstream.devices import tune_memory
 
 DIM, SPEAKERS, BATCH = 240, 1211, 10
 CLIP, RATE = 1000.0, 5e-5
@@ -92,6 +97,37 @@ def losses(model: torch.nn.Module, batch: Batch, fused: bool) -> tuple[float, fl
     return before, model(*batch).item()
 
 
+def serve(connection: Connection, name: str, threads: int, micro: int, shortest: int, longest: int) -> None:
+    """Takes a step whenever it is told to."""
+    torch.set_num_threads(threads)
+    if name == "ours":
+        tune_memory()
+    head = XVector(DIM, SPEAKERS)
+    head.reset(torch.Generator().manual_seed(0))
+    batches = [make_batch(shortest, longest, seed) for seed in range(micro)]
+    step = training(Ours(head) if name == "ours" else Peer(head), batches, fused=name == "ours")
+    while connection.recv():
+        step()
+        connection.send(True)
+
+
+@contextmanager
+def elsewhere(*arguments: object) -> Iterator[Callable[[], None]]:
+    """A function that has a step taken in another process."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=serve, args=(there, *arguments), daemon=True)
+    process.start()
+
+    def step() -> None:
+        here.send(True)
+        here.recv()
+
+    yield step
+    here.send(False)
+    process.join()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--micro", type=int, default=5, help="micro-batches of a step")
@@ -109,9 +145,10 @@ def main() -> None:
     before, after = losses(ours, even, fused=True)
     their_before, their_after = losses(peer, even, fused=False)
 
-    batches = [make_batch(shortest, longest, seed) for seed in range(arguments.micro)]
-    work = {"ours": training(ours, batches, fused=True), "s3prl": training(peer, batches, fused=False)}
-    seconds = {name: taken / 1000 for name, taken in medians(work, repeats=3).items()}
+    shape = (arguments.threads or torch.get_num_threads(), arguments.micro, shortest, longest)
+    with elsewhere("ours", *shape) as ours_steps, elsewhere("s3prl", *shape) as peer_steps:
+        work = {"ours": ours_steps, "s3prl": peer_steps}
+        seconds = {name: taken / 1000 for name, taken in medians(work, repeats=3).items()}
     report(
         f"ASV training step, {arguments.micro} x {BATCH} utterances of {shortest} to {longest} frames of {DIM}",
         {

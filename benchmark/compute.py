@@ -105,6 +105,7 @@ class _Trained:
         self.features = features
         self.train, self.dev, self.test = map(self._split, fold.pools, ("train", "dev", "test"))
         self.learners = objective.learners(cell.upstream, numbers, cell.seed, fold.train.examples)
+        self._refuse_short()
         with clock("fit"):
             self.progress: Progress = fit(
                 fold,
@@ -177,6 +178,18 @@ class _Trained:
                 f"{self.fold.name}: training utterances with fewer frames than their targets need: {len(rows)} ({ids}"
                 f"{', ...' if len(rows) > 3 else ''}); their loss is infinite and counts as zero"
             )
+
+    def _refuse_short(self) -> None:
+        """Before hours of training: an utterance that cannot have the frames which the head needs."""
+        hop, least = self.cell.upstream.hop, self.learners.least_frames
+        left = " once silence is taken out" if self.features.request.trim else ""
+        for split in (self.train, self.dev, self.test):
+            for example, samples in zip(split.pool.examples, self.features.samples[split.rows], strict=True):
+                if samples // hop + 1 < least:
+                    raise DataError(
+                        f"{self.cell.reading.manifest.path(example)}: {samples} samples{left} are too few: this head "
+                        f"needs {least} frames, one every {hop} samples. Replace the file, or take it off its list."
+                    )
 
     def _split(self, pool: Pool, name: str) -> Split:
         reading, request = self.cell.reading, self.features.request

@@ -208,7 +208,9 @@ def test_the_start_is_drawn_from_the_generator_alone(make):
 
 
 def test_the_start_is_spread_as_torch_spreads_it():
-    head = FrameLinear(900, 200, 40)
+    with torch.random.fork_rng():
+        torch.manual_seed(1)  # torch's own start is drawn from what all tests before have left
+        head = FrameLinear(900, 200, 40)
     expected = {name: tensor.abs() for name, tensor in head.state_dict().items()}
     head.reset(torch.Generator().manual_seed(0))
     for name, tensor in head.state_dict().items():

@@ -65,7 +65,9 @@ class Training:
         examples = [Example(str(i), "", ("x",)) for i in range(60)]
         self.fold = Fold("all", Pool(examples[:40]), Pool(examples[40:]), Pool([]))
         parts = (np.arange(40), np.arange(40, 60))
-        self.splits = [Split(Pool([examples[r] for r in rows]), rows, targets[rows], np.ones(len(rows))) for rows in parts]
+        self.splits = [
+            Split(Pool([examples[r] for r in rows]), rows, targets[rows], np.ones(len(rows))) for rows in parts
+        ]
         self.rest = protocol, None, seed, checkpoint, False
         self.checkpoint = checkpoint
 

@@ -353,11 +353,13 @@ def test_half_a_language_model_is_refused_before_anything_is_trained(root):
 
 
 def test_where_the_search_finds_nothing_the_greedy_words_stay(root, monkeypatch):
-    """Emissions come the longest first; the words go where they belong. To find no word is to find something."""
+    """Utterances come the longest first; the words go where they belong. To find no word is to find something."""
     put_language_model(root)
     of = manifest(root)
     asr = objective("asr", of)
-    emissions = {"one": [np.full((3, 32), 0.0), np.full((5, 32), 1.0)], "two": [np.full((2, 32), 2.0)]}
+    logits = {"one": [np.zeros((3, 32)), np.ones((5, 32))], "two": [np.full((2, 32), 2.0)]}
+    for one in (*logits["one"], *logits["two"]):
+        one[:, 0] *= 3
     seen = []
 
     def decode(given, count, tokens, blank, silence, language_model, settings):
@@ -368,12 +370,13 @@ def test_where_the_search_finds_nothing_the_greedy_words_stay(root, monkeypatch)
 
     monkeypatch.setattr(workers, "decode_all", decode)
     answers = [
-        Answers("one", of.splits["test"], [list("THE|HERRON"), list("GO")], lambda _: longest_first(emissions["one"])),
-        Answers("two", of.splits["dev"], [list("GO|")], lambda _: longest_first(emissions["two"])),
+        Answers("one", of.splits["test"], [list("THE|HERRON"), list("GO")], lambda _: longest_first(logits["one"])),
+        Answers("two", of.splits["dev"], [list("GO|")], lambda _: longest_first(logits["two"])),
     ]
     said = []
     judgement = asr.judge(answers, 0, said.append)
-    assert [one[0, 0] for one in seen] == [1.0, 0.0, 2.0]
+    assert [one[0, 0] - one[0, 1] for one in seen] == pytest.approx([2.0, 0.0, 4.0])
+    assert all(np.exp(one).sum(1) == pytest.approx(1) for one in seen)  # the search wants log probabilities
     assert [line["predicted_lm"] for line in judgement.lines] == ["THE HERRON", "GO GO", ""]
     assert [line["predicted"] for line in judgement.lines] == ["THE HERRON", "GO", "GO"]
     figures = {score.metric: score.value for score in judgement.scores}

@@ -1,5 +1,7 @@
-"""From the words of the command line to a torch device and a torch dtype."""
+"""From the words of the command line to a torch device and a torch dtype; and what the CPU likes."""
 
+import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -74,3 +76,21 @@ def full_float32(device: torch.device) -> Iterator[None]:
     finally:
         for backend, allowed in zip(backends, before, strict=True):
             backend.allow_tf32 = allowed
+
+
+def tune_memory() -> None:
+    """For this process: buffers that come and go are kept, and products of few lengths are remembered.
+
+    Buffers of tens of megabytes would else be mapped and cleared anew every time. oneDNN prepares a product for each
+    number of frames that it meets, and keeps a thousand of them, which comes to a gigabyte; it reads the limit when it
+    is first used.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # no glibc
+        return
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 256 << 20)

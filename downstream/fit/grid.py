@@ -62,6 +62,8 @@ class MeanLinearGrid:
     averaged over the batch with the weights given.
     """
 
+    least_frames = 1
+
     def __init__(
         self,
         layers: int,

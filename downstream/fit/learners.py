@@ -10,6 +10,7 @@ from torch import nn
 class Learners(Protocol):
     rates: list[float]
     device: torch.device
+    least_frames: int  # of an utterance
     threads: int  # with how many torch should compute its steps
 
     def keep(self, point: int) -> None:

@@ -18,6 +18,7 @@ from downstream.fit.sampling import Draw
 from downstream.fit.side_by_side import side_by_side
 from downstream.fit.specaugment import SpecAugment
 from downstream.represent.frame_features import FrameBatch
+from upstream.devices import tune_memory
 
 _AUGMENT, _DROPOUT = 11, 12  # streams of random numbers that never meet
 _ONE_THREAD_BELOW = 2_000_000  # parameters
@@ -92,6 +93,8 @@ class SequenceGrid:
         wanted: Callable[[Tensor], Tensor] | None = None,
         repeat_last: bool = False,
     ) -> None:
+        if device.type == "cpu":
+            tune_memory()
         self.rates, self.device, self.hop = list(rates), device, hop
         self._losses, self._clip, self._seed, self._augment, self._optimizer = losses, clip, seed, augment, optimizer
         self._wanted, self._repeat_last = wanted, repeat_last

@@ -5,7 +5,6 @@ Nearly all its time goes into convolutions over time, so those are computed here
 processor's cache, and no padding is ever looked at.
 """
 
-import math
 from functools import cache
 
 import torch
@@ -217,8 +216,14 @@ def _lengthened(frames: Tensor, more: int) -> Tensor:
 def _sum(parts: list[Tensor], factors: list[float]) -> Tensor:
     """Tensors of one shape, each times its factor."""
     used = [(part, factor) for part, factor in zip(parts, factors, strict=True) if factor]
-    total = used[0][0] * used[0][1]
-    for part, factor in used[1:]:
+    used.sort(key=lambda pair: pair[1] != 1)  # what is taken once saves a multiplication of its own
+    (first, its_factor), *others = used
+    if others and its_factor == 1:
+        (second, factor), *others = others
+        total = torch.add(first, second, alpha=factor)
+    else:
+        total = first * its_factor
+    for part, factor in others:
         total.add_(part, alpha=factor)
     return total
 
@@ -290,8 +295,8 @@ class _Statistics(torch.autograd.Function):
 def _mean_and_deviation(y: Tensor) -> Tensor:
     """(2, outputs) over time, unbiased. A single frame has a deviation of zero."""
     mean = y.mean(0)
-    deviation = torch.linalg.vector_norm(y - mean, dim=0) / math.sqrt(max(len(y) - 1, 1))
-    return torch.stack([mean, deviation])
+    variance = (y - mean).square_().sum(0) / max(len(y) - 1, 1)
+    return torch.stack([mean, variance.sqrt()])
 
 
 def _mean_and_deviation_backward(y: Tensor, statistics: Tensor, d_statistics: Tensor) -> Tensor:
@@ -302,10 +307,14 @@ def _mean_and_deviation_backward(y: Tensor, statistics: Tensor, d_statistics: Te
 
 
 def _shares(counts: list[int], device: torch.device) -> list[list[int]]:
-    """Utterances of so many frames shared out evenly among threads.
+    """Utterances of so many frames shared out evenly among threads: the longest first, each to who has least to do.
 
     Which thread gets which depends on their lengths alone, so that sums over them are always made in the same order.
     """
-    by_length = sorted(range(len(counts)), key=counts.__getitem__)
-    count = min(len(counts), workers(device))
-    return [by_length[number::count] for number in range(count)]
+    shares = [[] for _ in range(min(len(counts), workers(device)))]
+    frames = [0] * len(shares)
+    for number in sorted(range(len(counts)), key=lambda number: -counts[number]):
+        idlest = frames.index(min(frames))
+        shares[idlest].append(number)
+        frames[idlest] += counts[number]
+    return shares

@@ -10,14 +10,12 @@ Two more things: the GroupNorm over time after a convolution without bias is fol
 a time, which keeps their activations in the cache.
 """
 
-import ctypes
-import os
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from upstream.devices import tune_memory
 from upstream.encoder.model import Attention, ConvBlock, Encoder, Layer
 from upstream.encoder.shape import EncoderShape
 
@@ -31,24 +29,6 @@ def available() -> bool:
     """Whether this build of torch has the operations."""
     names = ("_linear_pointwise", "_convolution_pointwise", "_reorder_linear_weight", "_reorder_convolution_weight")
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
-
-
-def tune_memory() -> None:
-    """For this process: buffers that come and go are kept, and products of few lengths are remembered.
-
-    Buffers of tens of megabytes would else be mapped and cleared anew every time. oneDNN prepares a product for each
-    number of frames that it meets, and keeps a thousand of them, which comes to a gigabyte; it reads the limit when it
-    is first used.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # no glibc
-        return
-    trim_threshold, top_pad, mmap_max = -1, -2, -4
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 256 << 20)
 
 
 class PackedEncoder:
