@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -34,6 +36,7 @@ class Manifest:
     expected: dict[str, int]
     mini: dict | None = None  # the content of the marker file when this is a small made-up corpus
     notes: list[str] = field(default_factory=list)
+    holds: str = ""  # what there is to predict, in words, where that is neither classes nor texts
 
     def path(self, example: Example) -> Path:
         return self.root / example.audio
@@ -60,3 +63,9 @@ class Manifest:
                 line += tuple(f"{source} {(self.root / source).stat().st_size}" for source in e.sources)
                 digest.update("\t".join(map(str, line)).encode() + b"\n")
         return digest.hexdigest()
+
+
+def evenly(examples: list[Example], limit: int) -> list[Example]:
+    """At most `limit` examples, evenly spread, so that sorted splits keep all of their classes as far as they can."""
+    places = np.unique(np.linspace(0, len(examples) - 1, min(limit, len(examples))).astype(int))
+    return [examples[place] for place in places]

@@ -1,14 +1,23 @@
 """Other people's code as a yardstick: s3prl's own features, beside a current torch."""
 
+import sys
 import warnings
 from functools import cache
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import torch
 
 from upstream.adapters.imports import import_s3prl, import_torchaudio
 
-__all__ = ["import_s3prl", "import_torchaudio", "s3prl_baseline", "s3prl_features", "switch_off_cmvn"]
+__all__ = [
+    "import_s3prl",
+    "import_s3prl_search",
+    "import_torchaudio",
+    "s3prl_baseline",
+    "s3prl_features",
+    "switch_off_cmvn",
+]
 
 
 @cache
@@ -37,6 +46,21 @@ def switch_off_cmvn(expert: torch.nn.Module) -> None:
 def s3prl_features(name: str, wav: torch.Tensor) -> torch.Tensor:
     """(frames, dim) of one utterance alone."""
     return s3prl_baseline(name)([wav])["hidden_states"][0][0]
+
+
+class _PlainTree(ElementTree.ElementTree):
+    """lxml's tree indents what it writes if asked to; what it holds is the same."""
+
+    def write(self, path: str, encoding: str, pretty_print: bool) -> None:
+        super().write(path, encoding=encoding)
+
+
+def import_s3prl_search() -> ModuleType:
+    """s3prl's query by example, which writes with lxml, with the tree of the standard library in its place."""
+    lxml = ModuleType("lxml")
+    lxml.etree = SimpleNamespace(Element=ElementTree.Element, SubElement=ElementTree.SubElement, ElementTree=_PlainTree)
+    sys.modules.setdefault("lxml", lxml)
+    return import_s3prl("s3prl.downstream.quesst14_dtw.expert")
 
 
 def _beside(module: ModuleType, name: str) -> str:

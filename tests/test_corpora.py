@@ -115,9 +115,9 @@ def test_check_says_what_is_there(everything: Path) -> None:
     reports = check.check(list(CORPORA), everything)
     assert [report.name for report in reports] == list(CORPORA)
     assert {report.exit_code for report in reports} == {3}  # nothing is broken, all are smaller than published
-    words, intents, speakers, pairs, emotions, chapters, spanish, _, mandarin, orders, turns, mixtures, noisy = (
-        "\n".join(report.lines()) for report in reports
-    )
+    told = ("\n".join(report.lines()) for report in reports)
+    words, intents, speakers, pairs, emotions, chapters, spanish, _, mandarin, queries, *more = told
+    orders, turns, mixtures, noisy = more
     assert "train: 55 of 51088: 51033 missing" in words
     assert "silence: 8 (no published count)" in words
     assert "12 classes" in words
@@ -133,6 +133,7 @@ def test_check_says_what_is_there(everything: Path) -> None:
     assert "4 different texts of 16 different characters, 3 speakers" in chapters
     assert "note: 1 of 5 sentences left out, as in SUPERB: 1 without a letter or digit" in spanish
     assert "1 with a Latin letter or an apostrophe" in mandarin
+    assert "2 dev queries in 2 documents, 1 test queries in 1 documents" in queries
     assert "train: 8 of 104672: 104664 missing" in orders
     assert "3 different texts of 19 different characters, 16 speakers" in orders
     assert "9 turns in 4 recordings" in turns

@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from downstream.corpora import mini
-from downstream.corpora.mini import espeak, fluent, iemocap, speech_commands
+from downstream.corpora.mini import espeak, fluent, iemocap, quesst14, speech_commands
 from downstream.corpora.mini.fluent_phrases import INTENTS
 from downstream.corpora.mini.plans import TOPS, plan
 from downstream.corpora.mini.voices import FEMALE, MALE
@@ -206,7 +206,9 @@ def test_every_file_is_sound(out):
     assert {path.suffix for path in files} == set(kinds)
     for path in files:
         info = soundfile.info(path)
-        assert (info.samplerate, info.channels, info.subtype, info.format) == kinds[path.suffix], path
+        rate, *kind = kinds[path.suffix]
+        rate = quesst14.RATE if path.is_relative_to(out / quesst14.TOPS[0]) else rate
+        assert [info.samplerate, info.channels, info.subtype, info.format] == [rate, *kind], path
         wave = read_audio(path)
         assert np.sqrt((wave**2).mean()) > 1e-4, f"{path} is silent"
         assert (np.abs(wave) > 0.96).mean() < 0.001, f"{path} is clipped"

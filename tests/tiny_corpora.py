@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import quesst_tree
 import soundfile
 
 from downstream.corpora.audio_snips import FOLDERS, VOICES
@@ -188,6 +189,11 @@ def common_voice_ar(data: Path) -> Path:
 
 def common_voice_zh(data: Path) -> Path:
     return common_voice(data, "zh-CN")
+
+
+def quesst14(data: Path) -> Path:
+    """Three documents, two queries of dev and one of test; see quesst_tree.py."""
+    return quesst_tree.plant(data / "quesst14Database")
 
 
 def audio_snips(data: Path) -> Path:

@@ -131,6 +131,16 @@ CORPORA: dict[str, CorpusInfo] = {
         _common_voice("ar", "ood-asr-ar", "Arabic"),
         _common_voice("zh-CN", "ood-asr-zh", "Mandarin"),
         CorpusInfo(
+            name="quesst14",
+            title="QUESST 2014, English",
+            tasks=("qbe",),
+            homes=(("quesst14Database",),),
+            marks=("scoring/language_key_utterances.lst",),
+            source="https://speech.fit.vutbr.cz/software/"
+            "quesst-2014-multilingual-database-query-by-example-keyword-spotting",
+            licence="its own licence; see the page",
+        ),
+        CorpusInfo(
             name="audio_snips",
             title="Audio SNIPS",
             tasks=("sf",),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from downstream.corpora import find, info, libri2mix_diarization, read
+from downstream.corpora import find, info, read
 from downstream.types import Manifest
 from upstream.audio import SAMPLE_RATE, read_header
 from upstream.errors import BenchmarkError
@@ -109,13 +109,13 @@ def _manifest_lines(manifest: Manifest) -> list[str]:
 
 
 def _targets(manifest: Manifest) -> str:
+    if manifest.holds:
+        return manifest.holds
     examples = list(manifest.examples())
     if all(e.target == (e.group,) for e in examples):
         return ""  # the speakers, who are counted anyway
     if sources := sum(len(e.sources) for e in examples):
         return f"{len(examples)} mixtures of {sources} files"
-    if manifest.corpus == libri2mix_diarization.CORPUS:
-        return f"{sum(len(e.target) for e in examples)} turns in {len(examples)} recordings"
     targets = {e.target for e in examples}
     if _are_texts(manifest):
         characters = {character for (text,) in targets for character in text}

@@ -36,6 +36,8 @@ def read(root: Path) -> Manifest:
     refuse_missing(reader.missing, len(reader.seen), "recordings in wav.scp", remedy)
     mini = marker(root, CORPUS)
     manifest = Manifest(CORPUS, root, splits, dict(mini["counts"] if mini else EXPECTED), mini, reader.notes())
+    examples = list(manifest.examples())
+    manifest.holds = f"{sum(len(e.target) for e in examples)} turns in {len(examples)} recordings"
     manifest.notes += [note for split in SCORED for note in _notes_on_reference(manifest, split)]
     return manifest
 

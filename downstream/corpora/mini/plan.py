@@ -12,6 +12,7 @@ class Clip:
 
     path: str
     render: Callable[[np.random.Generator], np.ndarray]
+    rate: int | None = None  # of the file, where it is not what files of its kind have
 
 
 @dataclass(frozen=True)

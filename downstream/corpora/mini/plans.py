@@ -9,6 +9,7 @@ from downstream.corpora.mini import (
     iemocap,
     libri2mix,
     librispeech,
+    quesst14,
     speech_commands,
     voicebank,
     voxceleb1,
@@ -27,6 +28,7 @@ _MODULES = {
     "audio_snips": audio_snips,
     "libri2mix": libri2mix,
     "voicebank_demand": voicebank,
+    "quesst14": quesst14,
 }
 CORPORA: tuple[str, ...] = tuple(_MODULES)
 TOPS: dict[str, tuple[str, ...]] = {corpus: module.TOPS for corpus, module in _MODULES.items()}

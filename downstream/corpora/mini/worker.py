@@ -34,7 +34,7 @@ def _make(folder: str, corpus: str, seed: int, scale: float, start: int, stop: i
         for clip in _plan(corpus, seed, scale).clips[start:stop]:
             samples = clip.render(generator(seed, corpus, clip.path))
             try:
-                write_audio(Path(folder) / clip.path, samples)
+                write_audio(Path(folder) / clip.path, samples, clip.rate)
             except OSError as error:
                 return {"disk": error.strerror or str(error)}
     except BenchmarkError as error:

@@ -26,36 +26,40 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.round(samples * 32767).astype("<i2")
 
 
-def write_audio(path: Path, samples: np.ndarray) -> None:
-    """Write int16 samples at 16 kHz; an MP3 is resampled to `MP3_RATE`."""
-    encoded = _ENCODERS[path.suffix](samples)
+def write_audio(path: Path, samples: np.ndarray, rate: int | None = None) -> None:
+    """Write int16 samples at 16 kHz, resampled to `rate`: if it is not given, an MP3 to `MP3_RATE`, others not."""
+    rate = rate or (MP3_RATE if path.suffix == ".mp3" else SAMPLE_RATE)
+    encoded = _ENCODERS[path.suffix](_resampled(samples, rate), rate)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(encoded)  # not by libsndfile, whose errors do not say what the disk refused
 
 
-def _wav(samples: np.ndarray) -> bytes:
+def _resampled(samples: np.ndarray, rate: int) -> np.ndarray:
+    if rate == SAMPLE_RATE:
+        return samples
+    return to_int16(soxr.resample(samples.astype(np.float32) / 32768, SAMPLE_RATE, rate))
+
+
+def _wav(samples: np.ndarray, rate: int) -> bytes:
     content = BytesIO()
     with wave.open(content, "wb") as wav:
         wav.setnchannels(1)
         wav.setsampwidth(2)
-        wav.setframerate(SAMPLE_RATE)
+        wav.setframerate(rate)
         wav.writeframes(samples.tobytes())
     return content.getvalue()
 
 
-def _flac(samples: np.ndarray) -> bytes:
+def _flac(samples: np.ndarray, rate: int) -> bytes:
     content = BytesIO()
-    soundfile.write(content, samples, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    soundfile.write(content, samples, rate, format="FLAC", subtype="PCM_16")
     return content.getvalue()
 
 
-def _mp3(samples: np.ndarray) -> bytes:
+def _mp3(samples: np.ndarray, rate: int) -> bytes:
     """As Common Voice has them, encoded into a pipe: a tag in front, and no first frame that says how long it is."""
     content = BytesIO()
-    resampled = soxr.resample(samples.astype(np.float32) / 32768, SAMPLE_RATE, MP3_RATE)
-    soundfile.write(
-        content, to_int16(resampled), MP3_RATE, format="MP3", bitrate_mode="CONSTANT", compression_level=_MP3_LEVEL
-    )
+    soundfile.write(content, samples, rate, format="MP3", bitrate_mode="CONSTANT", compression_level=_MP3_LEVEL)
     encoded = content.getvalue()
     return _ID3 + encoded[frame_at(encoded, 0).length :]
 
