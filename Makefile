@@ -9,9 +9,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 .PHONY: demo test clean
 
 demo: .venv/for-demo
-	$(BIN)/python -m benchmark run --mini --task ks sid ic er --cache demo/cache --results demo/results \
+	$(BIN)/python -m benchmark run --mini --task ks sid ic er qbe --cache demo/cache --results demo/results \
 		--upstream fbank fbank_no_cmvn mel_no_cmvn mfcc_no_cmvn examples/my_upstream.py
-	$(BIN)/python -m benchmark run --mini --task pr asr asv sd ss --cache demo/cache --results demo/results --upstream mel
+	$(BIN)/python -m benchmark run --mini --task pr asr asv sd ss qbe --cache demo/cache --results demo/results --upstream mel
 	@echo
 	@$(BIN)/python -m benchmark leaderboard --results demo/results --reference none
 	@$(BIN)/python -m benchmark leaderboard --results demo/results --reference none --format md --output demo/leaderboard.md
@@ -25,7 +25,7 @@ test: .venv/for-test
 	$(BIN)/python -m pytest
 
 .venv/for-demo: .venv/python pyproject.toml constraints.txt
-	$(INSTALL) --editable '.[mini,lm,plots]'
+	$(INSTALL) --editable '.[mini,lm,plots,qbe]'
 	@touch $@
 
 .venv/for-test: .venv/python pyproject.toml constraints.txt

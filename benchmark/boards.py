@@ -19,6 +19,7 @@ DIRECTIONS = {
 EXTRAS = (  # for programs: tables leave them out
     *("uer", "slot_wer", "slot_edit_f1", "slot_edit_f1_part", "tagged_wer"),
     *("min_dcf", "min_dcf_dev", "eer_snorm", "eer_snorm_dev"),
+    *("mtwv_plain_dev", "min_cnxe"),
 )
 _FIRST = {"sf": "slot_f1", "ss": "si_sdri"}  # where that is not the order of the alphabet
 _SMALL = ("mtwv", "stoi")  # fractions, whose third digit counts
@@ -45,6 +46,11 @@ class Entry:
     source: str  # "run" or "reference"
     protocol: str
     seeds: tuple[int, ...] = ()
+
+
+def digits_of(metric: str) -> int:
+    """How many of its digits after the point are shown."""
+    return 4 if metric.startswith(_SMALL) else 2
 
 
 def board_of(row: Row) -> str:
@@ -173,7 +179,7 @@ def _column_order(column: tuple[str, str, str]) -> tuple:
 def _cell(entry: Entry | None) -> str:
     if entry is None:
         return "-"
-    digits = 4 if entry.metric.startswith(_SMALL) else 2
+    digits = digits_of(entry.metric)
     text = f"{entry.value:.{digits}f}"
     if entry.ci95 is not None:
         text += f" [{entry.ci95[0]:.{digits}f}, {entry.ci95[1]:.{digits}f}]"

@@ -1,7 +1,9 @@
 """Cells before they are computed: which corpus, which examples, which numbers, and the name of the result."""
 
 import json
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -12,10 +14,11 @@ from benchmark import __version__
 from benchmark.options import Options
 from downstream import corpora, protocols, tasks
 from downstream.objectives import Objective
-from downstream.protocols import Protocol, TaskProtocol
+from downstream.protocols import Numbers, Protocol, SearchProtocol, TaskProtocol
 from downstream.represent.features import Request
-from downstream.tasks import Fold, Task
-from downstream.types import Example, Manifest
+from downstream.search import Search
+from downstream.tasks import Fold, SearchTask, Task, TrainedTask
+from downstream.types import Example, Manifest, evenly
 from upstream.audio import SAMPLE_RATE
 from upstream.errors import UsageError
 from upstream.loaded import LoadedUpstream
@@ -23,19 +26,39 @@ from upstream.registry import folder_name
 
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(ABC):
     """A task's corpus, read once for all upstreams and seeds."""
 
     task: Task
     manifest: Manifest
-    objective: Objective
-    folds: list[Fold]
-    protocol: TaskProtocol
+    protocol: Numbers
+
+    @property
+    @abstractmethod
+    def form(self) -> str:
+        """Of the features."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> Iterator[tuple[str, list[Example]]]:
+        """The examples that are used, by what they are used for, and in which training."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Changes with everything beside the corpus and the protocol that changes what is learned, found or scored."""
+
+    @abstractmethod
+    def effort(self, layers: int) -> dict[str, int]:
+        """How much there is to compute once the upstream has been heard, by name."""
+
+    @abstractmethod
+    def live_seconds(self, seconds: dict[Example, float]) -> float:
+        """How much audio is heard where nothing of it is kept, of examples of so many seconds each."""
 
     @cached_property
     def examples(self) -> list[Example]:
-        """Every example that a fold uses, once."""
-        return list(dict.fromkeys(e for fold in self.folds for pool in fold.pools for e in pool.examples))
+        """Every example that is used, once."""
+        return list(dict.fromkeys(example for _, examples in self.parts for example in examples))
 
     @cached_property
     def row_of(self) -> dict[Example, int]:
@@ -43,33 +66,91 @@ class Reading:
 
     @cached_property
     def corpus_digest(self) -> str:
-        """Of the corpus and of how the folds divide it."""
+        """Of the corpus and of how it is divided."""
         digest = blake2b(self.manifest.digest().encode(), digest_size=16)
-        for fold in self.folds:
-            for pool in fold.pools:
-                digest.update("\n".join([fold.name, *(e.id for e in pool.examples)]).encode())
+        for name, examples in self.parts:
+            digest.update("\n".join([name, *(e.id for e in examples)]).encode())
         return digest.hexdigest()
 
     def rows(self, examples: list[Example]) -> np.ndarray:
         return np.array([self.row_of[example] for example in examples], dtype=np.int64)
 
     def request(self, upstream: LoadedUpstream) -> Request:
-        croppable = np.zeros(len(self.examples), dtype=bool)
+        nowhere = np.zeros(len(self.examples), dtype=bool)
+        return Request(upstream, self.manifest, self.examples, nowhere, self.protocol.gain_db, form=self.form)
+
+
+@dataclass(frozen=True)
+class TrainedReading(Reading):
+    """Of a task in which something is learned."""
+
+    protocol: TaskProtocol
+    objective: Objective
+    folds: list[Fold]
+
+    @property
+    def form(self) -> str:
+        return self.objective.form
+
+    @property
+    def parts(self) -> Iterator[tuple[str, list[Example]]]:
+        return ((fold.name, pool.examples) for fold in self.folds for pool in fold.pools)
+
+    def digest(self) -> str:
+        return self.objective.digest()
+
+    def effort(self, layers: int) -> dict[str, int]:
+        return {
+            "optimizer_steps": len(self.folds) * self.protocol.steps,
+            "learning_rates": len(self.protocol.rates),
+        }
+
+    def live_seconds(self, seconds: dict[Example, float]) -> float:
+        numbers, total = self.protocol, 0.0
+        looks = -(-numbers.steps // numbers.eval_every)
+        drawn = numbers.steps * numbers.batch * numbers.accumulate
+        for fold in self.folds:
+            train, dev, test = (sum(seconds[e] for e in pool.examples) for pool in fold.pools)
+            total += drawn * train / max(1, len(fold.train.examples)) + looks * dev + test
+        return total
+
+    def request(self, upstream: LoadedUpstream) -> Request:
         numbers = self.protocol
+        request = replace(
+            super().request(upstream),
+            crop_seconds=numbers.crop_seconds,
+            trim=bool(numbers.trim),
+            least_samples=round((numbers.min_seconds or 0) * SAMPLE_RATE),
+        )
         if numbers.crop_seconds is not None or numbers.min_seconds is not None:
             for fold in self.folds:
-                croppable[self.rows(fold.train.examples)] = True
-        return Request(
-            upstream,
-            self.manifest,
-            self.examples,
-            croppable,
-            numbers.gain_db,
-            numbers.crop_seconds,
-            self.objective.form,
-            bool(numbers.trim),
-            round((numbers.min_seconds or 0) * SAMPLE_RATE),
-        )
+                request.croppable[self.rows(fold.train.examples)] = True
+        return request
+
+
+@dataclass(frozen=True)
+class SearchReading(Reading):
+    """Of a task in which something is looked for, and nothing learned."""
+
+    protocol: SearchProtocol
+    search: Search
+
+    @property
+    def form(self) -> str:
+        return self.search.form
+
+    @property
+    def parts(self) -> Iterator[tuple[str, list[Example]]]:
+        return iter(self.search.parts.items())
+
+    def digest(self) -> str:
+        return self.search.digest()
+
+    def effort(self, layers: int) -> dict[str, int]:
+        return {"pairs": layers * self.search.pairs()}
+
+    def live_seconds(self, seconds: dict[Example, float]) -> float:
+        return self.search.passes * sum(seconds.values())
 
 
 @dataclass(frozen=True)
@@ -93,7 +174,7 @@ class Cell:
             "protocol": [self.protocol.name, *self.protocol.changes_of(self.reading.task.name)],
             "settings": self.reading.protocol.settings(),
             "corpus": self.reading.corpus_digest,
-            "objective": self.reading.objective.digest(),
+            "objective": self.reading.digest(),
             "seed": self.seed,
             "features": self.mode,
             "limit": self.limit,
@@ -137,20 +218,25 @@ def read_task(name: str, data: Path, protocol: Protocol, limit: int | None) -> R
     task = tasks.get(name)
     numbers = protocol.task(name)
     manifest = corpora.read(task.corpus, data)
+    read = _read_search if isinstance(task, SearchTask) else _read_trained
+    return read(task, manifest, numbers, limit)
+
+
+def _read_search(task: SearchTask, manifest: Manifest, numbers: SearchProtocol, limit: int | None) -> SearchReading:
+    if limit is not None:
+        manifest.splits = task.limited(manifest.splits, limit)
+    return SearchReading(task, manifest, numbers, task.objective(manifest, numbers))
+
+
+def _read_trained(task: TrainedTask, manifest: Manifest, numbers: TaskProtocol, limit: int | None) -> TrainedReading:
     objective = task.objective(manifest, numbers)
     if not objective.croppable:
         for key in ("crop_seconds", "trim"):
             if getattr(numbers, key):
-                raise UsageError(f"task '{name}' learns whole utterances: its {key} can be nothing but null.")
+                raise UsageError(f"task '{task.name}' learns whole utterances: its {key} can be nothing but null.")
     if limit is not None:
-        manifest.splits = {split: _evenly(examples, limit) for split, examples in manifest.splits.items()}
-    return Reading(task, manifest, objective, task.folds(manifest, numbers, objective), numbers)
-
-
-def _evenly(examples: list[Example], limit: int) -> list[Example]:
-    """At most `limit` examples, evenly spread, so that sorted splits keep all of their classes as far as they can."""
-    places = np.unique(np.linspace(0, len(examples) - 1, min(limit, len(examples))).astype(int))
-    return [examples[place] for place in places]
+        manifest.splits = {split: evenly(examples, limit) for split, examples in manifest.splits.items()}
+    return TrainedReading(task, manifest, numbers, objective, task.folds(manifest, numbers, objective))
 
 
 def load_protocol(options: Options) -> Protocol:

@@ -6,9 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark import __version__
 from upstream.errors import BenchmarkError, MissingError
+
+if TYPE_CHECKING:
+    from downstream.protocols import Numbers
 
 INTERRUPTED = 130
 
@@ -223,9 +227,11 @@ def _list_protocols(_: argparse.Namespace) -> list[dict]:
     from downstream import protocols
 
     loaded = [protocols.load(name) for name in protocols.names()]
-    return [
-        {"name": p.name, "tasks": ", ".join(f"{task} {t.steps} steps" for task, t in p.tasks.items())} for p in loaded
-    ]
+    return [{"name": p.name, "tasks": ", ".join(_steps(*one) for one in p.tasks.items())} for p in loaded]
+
+
+def _steps(task: str, numbers: "Numbers") -> str:
+    return f"{task} {numbers.settings().get('steps', 'no')} steps"
 
 
 def _list_runs(arguments: argparse.Namespace) -> list[dict]:

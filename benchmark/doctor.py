@@ -43,6 +43,7 @@ def examine(cache: Path | None, results: Path) -> list[Finding]:
         ("espeak-ng", False, _espeak),
         ("flashlight", False, _flashlight),
         ("quality", False, _quality),
+        ("numba", False, _numba),
         ("pictures", False, _pictures),
     ]
     findings = [_look(*look) for look in looks]
@@ -131,6 +132,13 @@ def _quality() -> str:
 
     require(MEASURES)
     return f"pesq {package_version('pesq')} and pystoi {package_version('pystoi')}, for speech enhancement"
+
+
+def _numba() -> str:
+    from downstream.search.compiling import require_numba
+
+    require_numba()
+    return f"{package_version('numba')}, for query by example"
 
 
 def _pictures() -> str:

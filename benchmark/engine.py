@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from benchmark.boards import digits_of
 from benchmark.cells import Cell, Reading, data_folder, load_protocol, read_task
 from benchmark.compute import compute, failed
 from benchmark.modes import cell_of
@@ -158,6 +159,6 @@ def _fresh(cell: Cell, options: Options) -> Row:
 
 def _figure(row: Row) -> str:
     score = row.score
-    low, high = score["ci95"]
     unit = f" {score['unit']}" if score["unit"] else ""
-    return f"{row.primary} {score['value']:.2f}{unit} (95 %: {low:.2f} to {high:.2f}, n = {score['n']})"
+    value, low, high = (f"{number:.{digits_of(row.primary)}f}" for number in (score["value"], *score["ci95"]))
+    return f"{row.primary} {value}{unit} (95 %: {low} to {high}, n = {score['n']})"

@@ -9,7 +9,7 @@ import torch
 
 from benchmark import __version__
 
-PACKAGES = ("torch", "numpy", "soundfile", "soxr", "safetensors", "rapidfuzz", "flashlight-text")
+PACKAGES = ("torch", "numpy", "soundfile", "soxr", "safetensors", "rapidfuzz", "flashlight-text", "numba")
 
 
 def environment(device: torch.device) -> dict:

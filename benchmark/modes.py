@@ -57,14 +57,11 @@ def prices(reading: Reading, upstream: LoadedUpstream, cache: Path) -> list[Pric
     request = reading.request(upstream)
     missing = bytes_to_write(request, cache)
     seconds = dict(zip(request.examples, request.seconds, strict=True))
-    total, protocol, live = sum(seconds.values()), reading.protocol, 0.0
-    looks = -(-protocol.steps // protocol.eval_every)
-    for fold in reading.folds:
-        train, dev, test = (sum(seconds[e] for e in pool.examples) for pool in fold.pools)
-        drawn = protocol.steps * protocol.batch * protocol.accumulate
-        live += drawn * train / max(1, len(fold.train.examples)) + looks * dev + test
     share = missing / max(1, request.bytes_estimate())
-    return [Price(_kept(reading), missing, share * total), Price(LIVE, 0, live)]
+    return [
+        Price(_kept(reading), missing, share * sum(seconds.values())),
+        Price(LIVE, 0, reading.live_seconds(seconds)),
+    ]
 
 
 def _is_done(cell: Cell) -> bool:
@@ -79,4 +76,4 @@ def _is_begun(cell: Cell) -> bool:
 
 
 def _kept(reading: Reading) -> str:
-    return FRAMES if reading.objective.form == features.FRAMES else POOLED
+    return FRAMES if reading.form == features.FRAMES else POOLED

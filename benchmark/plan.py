@@ -34,6 +34,7 @@ class Planned:
     other_hearing_seconds: float | None = None
     optimizer_steps: int = 0
     learning_rates: int = 0
+    pairs: int = 0  # compared where nothing is learned
     row: str = ""
 
 
@@ -101,8 +102,7 @@ def _possible(cell: Cell, hours: float, cache: Path) -> Planned:
         examples=len(reading.examples),
         audio_hours=round(hours, 3),
         features=cell.mode,
-        optimizer_steps=len(reading.folds) * reading.protocol.steps,
-        learning_rates=len(reading.protocol.rates),
+        **reading.effort(cell.upstream.num_layers),
         row=str(cell.row_path),
     )
     if not done:
@@ -138,10 +138,10 @@ def lines(planned: list[Planned]) -> list[str]:
         text.append(f"{cell.upstream} / {cell.task} / seed {cell.seed}: {cell.state}")
         text.append(f"    data  {cell.data}")
         if cell.examples:
-            text.append(
-                f"    {cell.examples} examples in {cell.audio_hours:.2f} h of audio; {cell.optimizer_steps} steps x "
-                f"{cell.learning_rates} learning rates"
-            )
+            work = f"{cell.optimizer_steps} steps x {cell.learning_rates} learning rates"
+            if cell.pairs:
+                work = f"{cell.pairs} pairs to compare, all layers together"
+            text.append(f"    {cell.examples} examples in {cell.audio_hours:.2f} h of audio; {work}")
             if cell.other_features:
                 own = _priced(cell.features, cell.bytes_to_write, cell.hearing_seconds)
                 other = _priced(cell.other_features, cell.other_bytes, cell.other_hearing_seconds)

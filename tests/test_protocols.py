@@ -17,6 +17,7 @@ SUPERB = {
     "ood-asr-es": (16, 1, 500_000, 2_000, 1e-4, 1024),
     "ood-asr-ar": (16, 1, 500_000, 5_000, 1e-4, 1024),
     "ks": (32, 1, 200_000, 5_000, 1e-4, 256),
+    "qbe": None,  # nothing is learned
     "sid": (8, 4, 200_000, 5_000, 1e-4, 256),
     "ic": (32, 1, 200_000, 5_000, 1e-4, 256),
     "sf": (32, 1, 200_000, 2_000, 1e-4, 1024),
@@ -52,24 +53,52 @@ def test_superb_is_as_published():
     assert protocol.name == "superb"
     assert protocol.grid == GRID
     assert list(protocol.tasks) == list(SUPERB) == list(tasks.TASKS)
-    for name, numbers in SUPERB.items():
+    for name, numbers in trained(SUPERB).items():
         task = protocol.task(name)
         assert (task.batch, task.accumulate, task.steps, task.eval_every, task.lr, task.projector) == numbers
         assert (task.clip, task.rates) == (1000.0 if name == "asv" else 1.0, GRID)
 
 
+def trained(tasks):
+    """Those in which something is learned."""
+    return {name: of for name, of in tasks.items() if name != "qbe"}
+
+
 def having(**values):
-    """The tasks of which that is true, all others being as most are."""
-    return [n for n, task in load("superb").tasks.items() if all(getattr(task, k) == v for k, v in values.items())]
+    """The trained tasks of which that is true, all others being as most are."""
+    found = trained(load("superb").tasks).items()
+    return [name for name, task in found if all(getattr(task, key) == value for key, value in values.items())]
+
+
+def test_the_search_is_as_published():
+    assert load("superb").task("qbe").settings() == {
+        "gain_db": -3.0,
+        "normalize": True,
+        "distance": "cosine_exp",
+        "precision": "float32",
+        "shortest_query": 5,
+        "yes_above": 2.0,
+        "false_alarm_cost": 12.49,
+        "default_score": -10.0,
+    }
+    assert load("mini").task("qbe") == load("superb").task("qbe")
+    assert load("superb", lr=["0.1"]).changes_of("qbe") == ()  # it has no learning rate
+
+
+def test_a_search_has_numbers_of_its_own():
+    protocol = load("superb", ["distance=cosine", "gain_db=0", "qbe.precision=float64"])
+    assert protocol.changes_of("qbe") == ("distance=cosine", "gain_db=0", "precision=float64")
+    assert protocol.changes_of("ks") == ("gain_db=0",)
+    assert protocol.task("qbe").default_score == load("superb", ["default_score=-5"]).task("qbe").default_score - 5
 
 
 def test_what_only_some_tasks_have():
     assert having(balanced=True, drop_last=True) == ["ks"]
-    assert len(having(balanced=False, drop_last=False)) == len(SUPERB) - 1
+    assert len(having(balanced=False, drop_last=False)) == len(SUPERB) - 2
     assert having(gain_db=-3.0) == ["ks", "asv"]
-    assert len(having(gain_db=0.0)) == len(SUPERB) - 2
+    assert len(having(gain_db=0.0)) == len(SUPERB) - 3
     assert having(crop_seconds=8.0) == ["sid", "asv"]
-    assert len(having(crop_seconds=None)) == len(SUPERB) - 2
+    assert len(having(crop_seconds=None)) == len(SUPERB) - 3
     assert having(halve_seconds=18.75) == ["pr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf"]
     assert having(hidden=1024, layers=2, dropout=0.2) == list(RECURRENT)
     assert having(time_warp=5, freq_masks=4, freq_width=50, time_masks=2, time_width=40) == list(RECURRENT)
@@ -88,7 +117,7 @@ def test_mini_differs_in_its_steps_and_where_that_is_told():
     superb, mini = load("superb"), load("mini")
     assert mini.name == "mini"
     assert (mini.grid, list(mini.tasks)) == (superb.grid, list(superb.tasks))
-    for name, task in mini.tasks.items():
+    for name, task in trained(mini.tasks).items():
         published = superb.task(name)
         assert task.steps < published.steps
         same = dataclasses.replace(task, steps=published.steps, eval_every=published.eval_every)
@@ -113,10 +142,15 @@ def test_a_task_may_have_a_grid_of_its_own():
 
 def test_set_touches_the_tasks_that_have_the_number():
     protocol = load("superb", ["hidden=64"])
-    assert {name for name, task in protocol.tasks.items() if task.hidden == 64} == {*RECURRENT, "sd", "ss", "se"}
+    assert {name for name, task in trained(protocol.tasks).items() if task.hidden == 64} == {
+        *RECURRENT,
+        "sd",
+        "ss",
+        "se",
+    }
     assert protocol.changes_of("ks") == protocol.changes_of("pr") == ()
     assert protocol.changes_of("sf") == ("hidden=64",)
-    assert {task.crop_seconds for task in load("superb", ["crop_seconds=3"]).tasks.values()} == {3.0}
+    assert {task.crop_seconds for task in trained(load("superb", ["crop_seconds=3"]).tasks).values()} == {3.0}
 
 
 def test_some_numbers_may_be_zero():
@@ -129,10 +163,11 @@ def test_some_numbers_may_be_zero():
 
 def test_set_changes_one_task_or_all():
     protocol = load("superb", ["steps=10", "ks.steps=7", "sid.crop_seconds=null", "ks.balanced=false", "clip=2"])
-    assert {name: task.steps for name, task in protocol.tasks.items()} == dict.fromkeys(SUPERB, 10) | {"ks": 7}
+    steps = {name: task.steps for name, task in trained(protocol.tasks).items()}
+    assert steps == dict.fromkeys(trained(SUPERB), 10) | {"ks": 7}
     assert protocol.task("sid").crop_seconds is None
     assert protocol.task("ks").balanced is False
-    assert {task.clip for task in protocol.tasks.values()} == {2.0}
+    assert {task.clip for task in trained(protocol.tasks).values()} == {2.0}
     assert protocol.changes_of("sid") == ("steps=10", "crop_seconds=null", "clip=2")
     assert load("superb", ["lr=1e-3"]).task("ks").lr == 1e-3  # YAML would read this as text
 
@@ -142,7 +177,10 @@ def test_set_changes_one_task_or_all():
     [
         ("stepz=5", r"unknown key in --set pr 'stepz'. Did you mean: steps"),
         ("kz.steps=5", r"unknown task in --set kz.steps=5 'kz'. Did you mean: ks"),
-        ("qbe.steps=5", "unknown task"),
+        ("abx.steps=5", "unknown task"),
+        ("qbe.steps=5", r"unknown key in --set qbe 'steps'. Known: default_score, distance,"),
+        ("distance=4", "--set qbe.distance is 4; expected a name"),
+        ("qbe.shortest_query=0", "expected a whole number above 0"),
         ("asv.trials=7", "asv.trials is 7; expected a name or null"),
         ("sd.medians=[1.5]", "sd.medians is 1.5; expected a whole number above 0"),
         ("sd.thresholds=0.5", "sd.thresholds is 0.5; expected a list of numbers"),

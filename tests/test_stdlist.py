@@ -1,43 +1,29 @@
 """The list of detections against what s3prl writes for the same scores."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
-from oracles import import_s3prl
+from oracles import import_s3prl_search
 
 from downstream.search.stdlist import stdlist_xml
 
-EXPERT = "s3prl.downstream.quesst14_dtw.expert"
 QUERIES = ("quesst14_dev_0001", "quesst14_dev_0002")
 DOCUMENTS = tuple(f"quesst14_{number:05d}" for number in range(1, 13))
 
 
-class _PlainTree(ElementTree.ElementTree):
-    """lxml's tree indents what it writes if asked to; what it holds is the same."""
-
-    def write(self, path, encoding, pretty_print):
-        super().write(path, encoding=encoding)
-
-
 @pytest.fixture
 def expert(monkeypatch, tmp_path: Path):
-    """s3prl's, which writes with lxml, with the tree of the standard library in its place."""
-    lxml = ModuleType("lxml")
-    lxml.etree = SimpleNamespace(Element=ElementTree.Element, SubElement=ElementTree.SubElement, ElementTree=_PlainTree)
-    monkeypatch.setitem(sys.modules, "lxml", lxml)
-    monkeypatch.delitem(sys.modules, EXPERT, raising=False)
-    module = import_s3prl(EXPERT)
+    """s3prl's, with threads instead of processes, and what it would be told in a benchmark."""
+    module = import_s3prl_search()
     monkeypatch.setattr(module, "ProcessPoolExecutor", ThreadPoolExecutor)
     dtw = {"dist_method": "cosine_exp", "step_pattern": "asymmetric", "subsequence": True, "minmax_norm": True}
     settings = {"max_workers": 1, "feature_normalization": True, "silence_frame": None, "datarc": {}, "dtwrc": dtw}
-    yield module, module.DownstreamExpert(4, settings, str(tmp_path))
-    sys.modules.pop(EXPERT)
+    return module, module.DownstreamExpert(4, settings, str(tmp_path))
 
 
 def content(xml: bytes) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 import threading
 import time
 import zlib
@@ -9,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,15 +23,13 @@ from downstream.fit.sampling import Draw, Pool, Sampler
 from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
 from downstream.represent.features import Features
-from downstream.represent.hearing import read_ahead
+from downstream.represent.hearing import prefetched
 from downstream.tasks import Fold
 from upstream.devices import threads
 
 _SAVE_SECONDS = 5.0  # between checkpoints, which are taken after a look at dev
 _LONGEST_UNSAVED = 60.0  # unless looks are rarer than this, as they are with live features
 _SAVING_SHARE = 0.05  # of the time, at most: a grid of large heads takes gigabytes
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -98,16 +96,8 @@ def in_order(
     def read(part: np.ndarray) -> tuple[np.ndarray, object, Sequence]:
         return part, features.batch(rows[part]), objective.opened(targets[part])
 
-    with closing(_ahead(read, parts, features.ahead)) as batches:
+    with closing(prefetched(read, parts, features.ahead)) as batches:
         yield from batches
-
-
-def _ahead(read: Callable[[T], tuple], keys: Sequence[T], count: int) -> Iterator[tuple]:
-    """What is read for each key, so many keys ahead on a thread of its own."""
-    if count:
-        yield from read_ahead(read, keys, np.zeros(len(keys)), count, workers=1)
-    else:
-        yield from map(read, keys)
 
 
 def fit(
@@ -167,7 +157,7 @@ def fit(
         leave=False,
         disable=not progress_bar or progress.step >= protocol.steps,
     )
-    todo = _ahead(read, range(progress.step, protocol.steps), features.ahead)
+    todo = prefetched(read, range(progress.step, protocol.steps), features.ahead)
     with bar, threads(learners.threads), _asked_to_stop() as stop, closing(todo):
         for draw, batch, targets in todo:
             _note_too_short(objective, learners, batch, targets, draw, progress)
@@ -263,7 +253,7 @@ def _load(path: Path, learners: Learners) -> Progress | None:
         learners.restore(state)
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         path.unlink()
-        tqdm.write(f"{path}: cannot be continued from ({error}); this training starts again")
+        tqdm.write(f"{path}: cannot be continued from ({error}); this training starts again", sys.stderr)
         return None
     return progress
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_args, get_origin
 
@@ -12,13 +12,35 @@ from upstream.errors import MissingError, UsageError, unknown
 
 _HERE = Path(__file__).parent
 _KEYS = ("name", "base", "grid", "defaults", "tasks")
-_ANY_NUMBER = ("gain_db", "lm_weight", "word_score")
+_ANY_NUMBER = ("gain_db", "lm_weight", "word_score", "default_score", "yes_above")
 _FROM_ZERO = ("dropout", "time_warp", "freq_masks", "freq_width", "time_masks", "time_width", "weight_decay", "margin")
 
 
+class Numbers:
+    """How one task is done. `superb.yaml` says what each number means."""
+
+    def settings(self) -> dict[str, object]:
+        """What there is to say of it: without what the task does not have."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
 @dataclass(frozen=True)
-class TaskProtocol:
-    """How one task is trained. `superb.yaml` says what each number means."""
+class SearchProtocol(Numbers):
+    """How a task is done that looks for something and learns nothing."""
+
+    gain_db: float
+    normalize: bool
+    distance: str
+    precision: str
+    shortest_query: int
+    yes_above: float
+    false_alarm_cost: float
+    default_score: float
+
+
+@dataclass(frozen=True)
+class TaskProtocol(Numbers):
+    """How one task is trained."""
 
     steps: int
     eval_every: int
@@ -65,10 +87,6 @@ class TaskProtocol:
     grid: tuple[float, ...] | None = None  # where a task has another one than its protocol
     rates: tuple[float, ...] = ()  # the learning rates to train: those of the grid, or those asked for
 
-    def settings(self) -> dict[str, object]:
-        """What there is to say of it: without what the task does not have."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
-
     def need(self, *keys: str) -> None:
         """Refuse a protocol that leaves out what a task of this kind must have."""
         missing = [key for key in keys if getattr(self, key) is None]
@@ -82,19 +100,27 @@ class Protocol:
 
     name: str
     grid: tuple[float, ...]
-    tasks: dict[str, TaskProtocol]
+    tasks: dict[str, Numbers]
     changes: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def task(self, name: str) -> TaskProtocol:
+    def task(self, name: str) -> Numbers:
         if name not in self.tasks:
             raise UsageError(f"protocol '{self.name}' has no task '{name}'. It has: {', '.join(self.tasks)}.")
         return self.tasks[name]
 
     def changes_of(self, task: str) -> tuple[str, ...]:
         """What makes this task's training another than the protocol's, in words."""
-        rates, grid = self.task(task).rates, self.task(task).grid or self.grid
-        other_rates = () if rates == grid else (f"lr={','.join(f'{rate:g}' for rate in rates)}",)
-        return (*self.changes.get(task, ()), *other_rates)
+        numbers, changes = self.task(task), self.changes.get(task, ())
+        if not isinstance(numbers, TaskProtocol) or numbers.rates == (numbers.grid or self.grid):
+            return changes
+        return (*changes, f"lr={','.join(f'{rate:g}' for rate in numbers.rates)}")
+
+
+_SEARCHES = ("qbe",)  # the tasks that are not trained
+
+
+def _kind(task: str) -> type[Numbers]:
+    return SearchProtocol if task in _SEARCHES else TaskProtocol
 
 
 def names() -> list[str]:
@@ -106,7 +132,10 @@ def load(name: str, changes: Iterable[str] = (), lr: Iterable[str] = ("grid",)) 
     protocol = _read(name, ())
     for change in changes:
         protocol = _changed(protocol, change)
-    tasks = {task: replace(p, rates=_rates(lr, p.grid or protocol.grid, p.lr)) for task, p in protocol.tasks.items()}
+    tasks = {
+        task: replace(p, rates=_rates(lr, p.grid or protocol.grid, p.lr)) if isinstance(p, TaskProtocol) else p
+        for task, p in protocol.tasks.items()
+    }
     return replace(protocol, tasks=tasks)
 
 
@@ -136,7 +165,8 @@ def _read(name: object, readers: tuple[Path, ...]) -> Protocol:
     for task, values in content["tasks"].items():
         where = f"{path}: {task}"
         given = {} if values is None else _mapping(values, where)
-        tasks[task] = _task(_plain(tasks.get(task)) | defaults | given, where)
+        own = {key: value for key, value in defaults.items() if key in _known(_kind(task)) or key not in _KNOWN}
+        tasks[task] = _task(_kind(task), _plain(tasks.get(task)) | own | given, where)
     return Protocol(own_name, grid, tasks)
 
 
@@ -165,20 +195,28 @@ def _mapping(values: object, where: str) -> dict:
     return values
 
 
-def _plain(task: TaskProtocol | None) -> dict:
+def _plain(task: Numbers | None) -> dict:
     """The values of a task that a file or --set may give."""
     return {} if task is None else {key: value for key, value in asdict(task).items() if key != "rates"}
 
 
-def _task(values: dict, where: str) -> TaskProtocol:
-    known = {field.name: field for field in fields(TaskProtocol) if field.name != "rates"}
+def _known(kind: type[Numbers]) -> dict[str, Field]:
+    """What a file or --set may give of a task."""
+    return {field.name: field for field in fields(kind) if field.name != "rates"}
+
+
+_KNOWN = _known(TaskProtocol) | _known(SearchProtocol)
+
+
+def _task(kind: type[Numbers], values: dict, where: str) -> Numbers:
+    known = _known(kind)
     for key in values:
         if key not in known:
             raise unknown(f"key in {where}", str(key), known)
     missing = [key for key, of in known.items() if key not in values and of.default is MISSING]
     if missing:
         raise UsageError(f"{where}: {', '.join(missing)} not given.")
-    return TaskProtocol(**{key: _value(key, known[key].type, value, f"{where}.{key}") for key, value in values.items()})
+    return kind(**{key: _value(key, known[key].type, value, f"{where}.{key}") for key, value in values.items()})
 
 
 def _value(key: str, kind: object, value: object, where: str) -> object:
@@ -229,15 +267,16 @@ def _changed(protocol: Protocol, change: str) -> Protocol:
         raise UsageError(f"--set {change}: '{text}' is no number, word or null.") from None
     tasks, changes = dict(protocol.tasks), dict(protocol.changes)
     for touched in [task] if dot else _having(key, tasks):
-        tasks[touched] = _task(_plain(tasks[touched]) | {key: value}, f"--set {touched}")
+        tasks[touched] = _task(_kind(touched), _plain(tasks[touched]) | {key: value}, f"--set {touched}")
         changes[touched] = (*changes.get(touched, ()), f"{key}={text}")
     return replace(protocol, tasks=tasks, changes=changes)
 
 
-def _having(key: str, tasks: dict[str, TaskProtocol]) -> list[str]:
-    """The tasks whose protocols have a number; all of them where it is theirs or nobody's."""
-    some_only = any(field.name == key and field.default is None for field in fields(TaskProtocol))
-    return [name for name, task in tasks.items() if getattr(task, key) is not None] if some_only else list(tasks)
+def _having(key: str, tasks: dict[str, Numbers]) -> list[str]:
+    """The tasks whose protocols have a number; all that could have it where it is theirs or nobody's."""
+    able = {name: task for name, task in tasks.items() if key in _known(type(task))} or tasks
+    some_only = key in _KNOWN and _KNOWN[key].default is None
+    return [name for name, task in able.items() if getattr(task, key) is not None] if some_only else list(able)
 
 
 def _rates(asked: Iterable[str], grid: tuple[float, ...], default: float) -> tuple[float, ...]:

@@ -26,6 +26,7 @@ _WINDOW = 4  # batches' worth of utterances that are sorted by length
 _THREADS = min(8, os.cpu_count() or 1)
 
 T = TypeVar("T")
+Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 
 
@@ -184,8 +185,8 @@ def while_computing(who: str) -> Iterator[None]:
 
 
 def read_ahead(
-    read: Callable[[int], T],
-    rows: Sequence[int],
+    read: Callable[[Key], T],
+    rows: Sequence[Key],
     seconds: Sequence[float],
     limit: float = AHEAD_SECONDS,
     workers: int = _THREADS,
@@ -209,6 +210,14 @@ def read_ahead(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def prefetched(read: Callable[[Key], T], keys: Sequence[Key], count: int) -> Iterator[T]:
+    """What is read for each key, so many keys ahead on a thread of its own. Close it when it is left early."""
+    if count:
+        yield from read_ahead(read, keys, np.zeros(len(keys)), count, workers=1)
+    else:
+        yield from map(read, keys)
 
 
 def _windows(clips: Iterator[Clip], seconds: float) -> Iterator[list[Clip]]:

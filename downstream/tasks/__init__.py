@@ -6,8 +6,9 @@ from importlib import import_module
 
 from downstream.fit.sampling import Pool
 from downstream.objectives import Objective
-from downstream.protocols import TaskProtocol
-from downstream.types import Manifest
+from downstream.protocols import Numbers, TaskProtocol
+from downstream.search import Search
+from downstream.types import Example, Manifest
 from upstream.errors import unknown
 
 TASKS = {
@@ -17,6 +18,7 @@ TASKS = {
     "ood-asr-es": "Speech recognition out of domain, Spanish",
     "ood-asr-ar": "Speech recognition out of domain, Arabic",
     "ks": "Keyword spotting",
+    "qbe": "Query by example",
     "sid": "Speaker identification",
     "ic": "Intent classification",
     "sf": "Slot filling",
@@ -52,19 +54,31 @@ class Fold:
 class Task:
     """What makes a task that task; everything else is shared.
 
-    `metric` is the main one. `objective` says what is learned and how it is scored; `folds` arranges the corpus into
-    trainings.
+    `metric` is the main one. `objective` says what is learned or looked for, and how it is scored.
     """
 
     name: str
     corpus: str
     metric: str
-    objective: Callable[[Manifest, TaskProtocol], Objective]
-    folds: Callable[[Manifest, TaskProtocol, Objective], list[Fold]]
+    objective: Callable[[Manifest, Numbers], Objective | Search]
 
     @property
     def title(self) -> str:
         return TASKS[self.name]
+
+
+@dataclass(frozen=True)
+class TrainedTask(Task):
+    """Its objective is an `Objective`; `folds` arranges the corpus into trainings."""
+
+    folds: Callable[[Manifest, TaskProtocol, Objective], list[Fold]]
+
+
+@dataclass(frozen=True)
+class SearchTask(Task):
+    """Its objective is a `Search`: nothing is learned. `limited` leaves at most so many examples of each split."""
+
+    limited: Callable[[dict[str, list[Example]], int], dict[str, list[Example]]]
 
 
 def get(name: str) -> Task:

@@ -10,7 +10,7 @@ from downstream.metrics import edits
 from downstream.objectives import Objective
 from downstream.objectives.transcription import Figure, Search, Tokens, Transcription, counted, spelled
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Fold, Task
+from downstream.tasks import Fold, TrainedTask
 from downstream.types import Example, Manifest
 
 BAR, END = "|", "</s>"
@@ -72,7 +72,7 @@ def _folds(manifest: Manifest, _: TaskProtocol, __: Objective) -> list[Fold]:
     return [Fold("all", Pool(train, batches=Groups()), Pool(dev), Pool(test))]
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="asr",
     corpus="librispeech",
     metric="wer",

@@ -6,7 +6,7 @@ from downstream.fit import named_heads
 from downstream.fit.sampling import Pool
 from downstream.objectives.verification import Verification
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Fold, Task
+from downstream.tasks import Fold, TrainedTask
 from downstream.types import Manifest
 from upstream.errors import UsageError
 
@@ -57,7 +57,7 @@ def _folds(manifest: Manifest, _: TaskProtocol, objective: Verification) -> list
     return folds
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="asv",
     corpus=voxceleb1.CORPUS,
     metric="eer",

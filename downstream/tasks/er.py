@@ -4,7 +4,7 @@ from downstream.corpora import iemocap
 from downstream.fit.sampling import Pool
 from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Fold, Task
+from downstream.tasks import Fold, TrainedTask
 from downstream.types import Manifest
 
 
@@ -12,7 +12,7 @@ def _folds(manifest: Manifest, _: TaskProtocol, __: Classification) -> list[Fold
     return [Fold(name, *map(Pool, parts)) for name, *parts in iemocap.folds(manifest)]
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="er",
     corpus="iemocap",
     metric="accuracy",

@@ -2,7 +2,7 @@
 
 from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Task, three_splits
+from downstream.tasks import TrainedTask, three_splits
 from downstream.types import Manifest
 
 
@@ -12,7 +12,7 @@ def _objective(manifest: Manifest, _: TaskProtocol) -> Classification:
     return Classification(tuple(tuple(dict.fromkeys(values)) for values in slots))
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="ic",
     corpus="fluent_speech_commands",
     metric="accuracy",

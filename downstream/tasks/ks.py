@@ -6,7 +6,7 @@ from downstream.corpora.speech_commands import CLASSES
 from downstream.fit.sampling import Pool
 from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Fold, Task
+from downstream.tasks import Fold, TrainedTask
 from downstream.types import Example, Manifest
 
 
@@ -30,7 +30,7 @@ def _folds(manifest: Manifest, protocol: TaskProtocol, _: Classification) -> lis
     return [Fold("all", train, dev, Pool(splits["test"]))]
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="ks",
     corpus="speech_commands",
     metric="accuracy",

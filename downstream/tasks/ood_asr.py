@@ -8,18 +8,18 @@ from downstream.metrics.edits import Edits, characters, single_space_words
 from downstream.objectives import Objective
 from downstream.objectives.transcription import Figure, Tokens, Transcription, counted, spelled
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Fold, Task
+from downstream.tasks import Fold, TrainedTask
 from downstream.tasks.windows import windowed
 from downstream.types import Example, Manifest
 
 END, UNKNOWN = "<eos>", "<unk>"
 
 
-def task(variant: str) -> Task:
+def task(variant: str) -> TrainedTask:
     """The task of a language: Mandarin is scored by characters, the others by words."""
     short = variant[:2]
     metric = "cer" if short == "zh" else "wer"
-    return Task(
+    return TrainedTask(
         name=f"ood-asr-{short}",
         corpus=f"common_voice_{short}",
         metric=metric,

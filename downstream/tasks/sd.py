@@ -5,7 +5,7 @@ from downstream.fit import named_heads
 from downstream.metrics.turns import Turn
 from downstream.objectives.diarization import Diarization
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Task, three_splits
+from downstream.tasks import TrainedTask, three_splits
 from downstream.types import Manifest
 
 
@@ -21,7 +21,7 @@ def _objective(manifest: Manifest, protocol: TaskProtocol) -> Diarization:
     return Diarization(reference, settings, protocol.chunk_frames)
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="sd",
     corpus=libri2mix.CORPUS,
     metric="der",

@@ -5,7 +5,7 @@ from downstream.fit import named_heads
 from downstream.metrics import quality
 from downstream.objectives.separation import Separation
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Task, three_splits
+from downstream.tasks import TrainedTask, three_splits
 from downstream.types import Manifest
 
 
@@ -15,7 +15,7 @@ def _objective(manifest: Manifest, protocol: TaskProtocol) -> Separation:
     return Separation(manifest.root, "se", sources=1, primary="pesq")
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="se",
     corpus=voicebank_demand.CORPUS,
     metric="pesq",

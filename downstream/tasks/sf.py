@@ -9,7 +9,7 @@ from downstream.metrics.edits import Counts
 from downstream.metrics.slots import FIGURES
 from downstream.objectives.transcription import Figure, Tokens, Transcription, spelled
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Fold, Task
+from downstream.tasks import Fold, TrainedTask
 from downstream.tasks.windows import windowed
 from downstream.types import Example, Manifest
 
@@ -39,7 +39,7 @@ def _folds(manifest: Manifest, protocol: TaskProtocol, objective: Transcription)
     return windowed(manifest, protocol, lambda example: len(objective.targets[example.id]))
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="sf",
     corpus="audio_snips",
     metric="slot_f1",

@@ -2,7 +2,7 @@
 
 from downstream.objectives.classification import Classification
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Task, three_splits
+from downstream.tasks import TrainedTask, three_splits
 from downstream.types import Manifest
 
 
@@ -11,7 +11,7 @@ def _objective(manifest: Manifest, _: TaskProtocol) -> Classification:
     return Classification((tuple(sorted({e.target[0] for e in manifest.splits["train"]})),))
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="sid",
     corpus="voxceleb1",
     metric="accuracy",

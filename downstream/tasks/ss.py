@@ -4,7 +4,7 @@ from downstream.corpora import libri2mix_separation as libri2mix
 from downstream.fit import named_heads
 from downstream.objectives.separation import Separation
 from downstream.protocols import TaskProtocol
-from downstream.tasks import Task, three_splits
+from downstream.tasks import TrainedTask, three_splits
 from downstream.types import Manifest
 
 
@@ -13,7 +13,7 @@ def _objective(manifest: Manifest, protocol: TaskProtocol) -> Separation:
     return Separation(manifest.root, "ss", sources=2, primary="si_sdri")
 
 
-TASK = Task(
+TASK = TrainedTask(
     name="ss",
     corpus=libri2mix.CORPUS,
     metric="si_sdri",
