@@ -17,7 +17,8 @@ from benchmark.rows import Row, read_row
 ROOT = Path(__file__).parents[1]
 SPEECH = ("pr", "asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")  # the tasks that write down what is said
 SPEAKERS = ("asv", "sd", "ss", "se")  # those that are about speakers
-FRAMES = (*SPEECH, *SPEAKERS)
+SEARCHES = ("qbe",)  # in which nothing is learned
+FRAMES = (*SPEECH, *SPEAKERS, *SEARCHES)
 FEW_RATES = (1e-3, 1e-4)  # for heads that are large, or slow to measure
 BRIEF = ("steps=4", "eval_every=2", "accumulate=1")
 FEW = (*BRIEF, f"grid={list(FEW_RATES)}")
@@ -60,7 +61,7 @@ class SmallRuns:
     def arguments(self, command: str, *more: object, to: Path | None = None) -> list[str]:
         """The same as a command line."""
         places = ["--data", self.data, "--cache", self.cache, "--results", to or self.results]
-        return [command, *map(str, more), *map(str, places), "--set", *self.set]
+        return [command, *map(str, more), *map(str, places), *(("--set", *self.set) if self.set else ())]
 
     def start(self, *more: object, before: str = "") -> subprocess.Popen:
         """`run` in a process of its own, after some Python code."""

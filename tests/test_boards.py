@@ -166,8 +166,8 @@ def test_json_has_the_promised_fields(done_runs, show):
     mine = [entry for entry in entries if entry["source"] == "run"]
     scores = {(r.upstream, r.task, name): s for r in done_runs.outcome.rows for name, s in r.metrics.items()}
     assert (
-        len(mine) == len(scores) == 2 * (4 + 4 + 3 + 6 + 4 + 2 + 3 + 3)
-    )  # of asr three, sf six, asv four, sd two, ss and se three
+        len(mine) == len(scores) == 2 * (4 + 4 + 3 + 6 + 4 + 2 + 3 + 3 + 5)
+    )  # of asr three, sf six, asv four, sd two, ss and se three, qbe five
     for entry in mine:
         computed = scores[entry["upstream"], entry["task"], entry["metric"]]
         for name in ("value", "ci95", "n", "direction", "unit"):
@@ -213,6 +213,7 @@ def test_tables_show_the_figures_that_are_published_and_those_of_the_language_mo
         + ["pr per ↓", "asr wer ↓", "asr wer_lm ↓", "sf slot_f1 ↑", "sf slot_cer ↓"]
         + ["ood-asr-zh cer ↓", "ood-asr-es wer ↓", "ood-asr-ar wer ↓"]
         + ["asv eer ↓", "asv eer_dev ↓", "sd der ↓", "sd der_dev ↓"]
+        + ["qbe mtwv ↑", "qbe mtwv_dev ↑", "qbe mtwv_plain ↑"]
         + [f"{task} {figure} ↑" for task in ("ss", "se") for figure in ("si_sdri", "stoi", "pesq")]
     )
 

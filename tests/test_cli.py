@@ -66,6 +66,7 @@ def test_a_run_prints_rows_as_json(done_runs, say):
     assert list(metrics["asr"]) == ["wer", "uer", "wer_lm"]
     assert list(metrics["asv"]) == ["eer", "min_dcf", "eer_dev", "min_dcf_dev"]
     assert list(metrics["sd"]) == ["der", "der_dev"]
+    assert list(metrics["qbe"]) == ["mtwv", "mtwv_dev", "mtwv_plain", "mtwv_plain_dev", "min_cnxe"]
     assert set(metrics["ss"]) == set(metrics["se"]) == {"si_sdri", "stoi", "pesq"}
 
 
@@ -172,7 +173,7 @@ def test_plan_and_dry_run_change_nothing(done_runs, say, tmp_path):
     assert "fbank / ks / seed 1337: done" in planned
     assert "mel / er / seed 1337: to do" in planned
     assert f"data  {done_runs.data / 'VoxCeleb1'}" in planned
-    assert "28 cells, 14 to do" in planned
+    assert "30 cells, 15 to do" in planned
     nowhere = ["--cache", tmp_path / "cache", "--results", tmp_path / "results"]
     assert say("plan", *words, "--data", done_runs.data, *nowhere, "--set", "asv.dev_speakers=2")[0] == 0
     code, out, _ = say("plan", *words, "--mini", *nowhere)
@@ -182,11 +183,11 @@ def test_plan_and_dry_run_change_nothing(done_runs, say, tmp_path):
 
 
 def test_a_plan_as_json_has_the_figures_of_the_run(done_runs, say):
-    tasks = "sid er asv sd ss se"
+    tasks = "sid er asv sd ss se qbe"
     code, out, _ = say(*done_runs.arguments("plan", *cells("fbank", "mel_no_cmvn", task=tasks), "--json"))
     assert code == 0
     planned = {(cell["upstream"], cell["task"]): cell for cell in json.loads(out)}
-    assert len(planned) == 2 * 6
+    assert len(planned) == 2 * 7
     for row in done_runs.outcome.rows:
         if row.upstream == "fbank" and row.task in tasks.split():
             cell = planned["fbank", row.task]
@@ -194,7 +195,8 @@ def test_a_plan_as_json_has_the_figures_of_the_run(done_runs, say):
             assert cell["row"] == str(done_runs.results / "fbank" / row.task / row.id / "row.json")
             assert cell["examples"] == row.cost["examples"]
             assert cell["audio_hours"] == pytest.approx(row.cost["audio_hours"], rel=0.05, abs=0.002)
-            assert cell["optimizer_steps"] * cell["learning_rates"] == row.cost["optimizer_steps"]
+            assert cell["optimizer_steps"] * cell["learning_rates"] == row.cost.get("optimizer_steps", 0)
+            assert cell["pairs"] == row.cost.get("pairs", 0)
             assert planned["mel_no_cmvn", row.task]["state"] == "to do"
             assert planned["mel_no_cmvn", row.task]["bytes_to_write"] > 10_000
 

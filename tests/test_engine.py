@@ -30,7 +30,7 @@ def test_what_is_done_is_not_done_again(done_runs, capsys):
     assert snapshot(done_runs.folder) == before
     assert (again.fresh, again.exit_code) == (0, 0)
     assert [plain(row) for row in again.rows] == [plain(row) for row in done_runs.outcome.rows]
-    assert capsys.readouterr().err.count("already done -> ") == len(again.rows) == 28
+    assert capsys.readouterr().err.count("already done -> ") == len(again.rows) == 30
 
 
 def test_the_same_cells_elsewhere_are_the_same_bytes(done_runs, runs):

@@ -106,7 +106,7 @@ def killed_at_write(number, work):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-@pytest.mark.parametrize(("task", "mode"), [("sid", "pooled"), ("asr", "frames"), ("sf", "live")])
+@pytest.mark.parametrize(("task", "mode"), [("sid", "pooled"), ("asr", "frames"), ("sf", "live"), ("qbe", "frames")])
 def test_killed_in_the_middle_of_every_write(task, mode, mini_data, tmp_path):
     """One process after the other does the same, and each gets one write further before it is killed."""
     small = "sid.steps=20", "sid.eval_every=10", "projector=16", *SHORT

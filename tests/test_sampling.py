@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_runs import SEARCHES
 from torch.nn.functional import cross_entropy
 
 from downstream import tasks
@@ -139,7 +140,7 @@ def test_keyword_spotting_draws_its_classes_evenly(mini_manifest):
 
 def test_other_tasks_and_an_unbalanced_protocol_draw_everything_once(mini_manifest):
     protocol = load("superb", ["ks.balanced=false", "asv.dev_speakers=2"])
-    for name in tasks.TASKS:
+    for name in (name for name in tasks.TASKS if name not in SEARCHES):
         task, numbers = tasks.get(name), protocol.task(name)
         manifest = mini_manifest(task.corpus)
         for fold in task.folds(manifest, numbers, task.objective(manifest, numbers)):
