@@ -315,3 +315,8 @@ def test_the_digest_changes_with_the_truth():
 
 def test_pairs_are_counted():
     assert QueryByExample(PARTS, TRUTH, numbers()).pairs() == 14 * (6 + 7)
+
+
+def test_live_audio_is_heard_once_more_to_scale_it():
+    assert QueryByExample(PARTS, TRUTH, numbers()).passes == 2
+    assert QueryByExample(PARTS, TRUTH, numbers("normalize=false")).passes == 1

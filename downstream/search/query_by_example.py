@@ -41,7 +41,10 @@ class QueryByExample:
     truth: dict[str, GroundTruth]
     numbers: SearchProtocol
     form: str = "frames"
-    passes: int = 2  # frames are scaled by what all of them are like
+
+    @property
+    def passes(self) -> int:
+        return 2 if self.numbers.normalize else 1  # to scale frames takes what all of them are like
 
     def digest(self) -> str:
         digest = blake2b(digest_size=16)
