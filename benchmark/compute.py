@@ -34,8 +34,10 @@ def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None])
         else:
             features = stored(request, cache, progress, say)
     try:
-        work = search if isinstance(cell.reading, SearchReading) else train
-        findings = work(cell, features, clock, progress, say)
+        if isinstance(cell.reading, SearchReading):
+            findings = search(cell, features, clock, progress)
+        else:
+            findings = train(cell, features, clock, progress, say)
         row = _record(cell, features, findings, clock, started, say)
     finally:
         features.close()

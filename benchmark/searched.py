@@ -1,20 +1,18 @@
 """The work on a cell in which something is looked for and nothing learned."""
 
-from collections.abc import Callable
-
 from benchmark.cells import Cell, SearchReading
 from benchmark.clock import Clock
 from benchmark.findings import Findings
 from downstream.represent.features import Features
 
 
-def search(cell: Cell, features: Features, clock: Clock, progress: bool, say: Callable[[str], None]) -> Findings:
+def search(cell: Cell, features: Features, clock: Clock, progress: bool) -> Findings:
     """Search and score, or go on with that."""
     reading: SearchReading = cell.reading
     layers = cell.upstream.num_layers
     rows = {name: reading.rows(examples) for name, examples in reading.parts}
     with clock("search"):
-        found = reading.search.run(features, rows, cell.folder, cell.seed, progress, say)
+        found = reading.search.run(features, rows, cell.folder, cell.seed, progress)
     return Findings(
         metrics={score.metric: score.as_dict() for score in found.judgement.scores},
         selection=found.selection,
@@ -26,5 +24,4 @@ def search(cell: Cell, features: Features, clock: Clock, progress: bool, say: Ca
         notes=found.notes,
         lines=found.judgement.lines,
         files=found.judgement.files,
-        waves=[found.judgement.waves] if found.judgement.waves else [],
     )

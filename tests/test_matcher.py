@@ -1,7 +1,6 @@
 """The matching of spoken queries with documents against scipy with dtw-python, and against s3prl."""
 
 import re
-import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,7 +15,7 @@ from scipy.spatial.distance import cdist
 from downstream.search import matcher
 from downstream.search.distances import DISTANCES, between, prepared
 from downstream.search.matcher import Matcher
-from upstream.errors import DataError, MissingError, UsageError
+from upstream.errors import DataError, UsageError
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-6}
 DIMS = (4, 12, 39, 256, 768)
@@ -216,9 +215,3 @@ def test_features_are_left_as_they_were():
     for distance in ("cosine_exp", "euclidean"):
         Matcher(queries, distance, torch.float32, CPU).costs(documents)
     assert all(map(torch.equal, before, (*queries, *documents)))
-
-
-def test_a_matcher_asks_for_numba_before_it_is_used(monkeypatch):
-    monkeypatch.setitem(sys.modules, "numba", None)
-    with pytest.raises(MissingError, match="needs numba"):
-        Matcher([torch.ones(3, 4)], "cosine", torch.float32, CPU)

@@ -81,7 +81,7 @@ def features(tmp_path_factory):
 
 
 def run(features, folder, parts=PARTS, rows=ROWS, truth=TRUTH, changes=(), seed=0):
-    return QueryByExample(parts, truth, numbers(*changes)).run(features, rows, folder, seed, False, pytest.fail)
+    return QueryByExample(parts, truth, numbers(*changes)).run(features, rows, folder, seed, False)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Looking for spoken queries in spoken documents, without training. Importing this imports no torch."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -45,6 +44,5 @@ class Search(Protocol):
         folder: Path,
         seed: int,
         progress: bool,
-        say: Callable[[str], None],
     ) -> Found:
         """The whole search; `rows` are those of the parts, `folder` is where it leaves what it goes on from."""

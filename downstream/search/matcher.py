@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from downstream.search import distances
-from downstream.search.compiling import require_numba
 from downstream.search.warping import Warping
 from downstream.search.warping_batched import batched_costs
 from upstream.devices import full_float32, tune_memory
@@ -26,7 +25,6 @@ class Matcher:
         self._queries = torch.cat([self._prepared(query) for query in queries])
         if device.type == "cpu":
             tune_memory()
-            require_numba()
 
     def costs(self, documents: list[Tensor]) -> np.ndarray:
         """(queries, documents) costs, in double precision whatever they were computed in."""

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -64,7 +64,6 @@ class QueryByExample:
         folder: Path,
         seed: int,
         progress: bool,
-        say: Callable[[str], None],
     ) -> Found:
         from downstream.search.sweep import Sweep
 

@@ -13,8 +13,8 @@ from numpy.polynomial import Chebyshev, Polynomial
 
 from downstream.search.compiling import machine_code
 
-_APART = 2  # places before the first frame of a document: how far a path goes on at most
-_LEAST_RANGE = 1e-9
+APART = 2  # places before the first frame of a document: how far a path goes on at most
+LEAST_RANGE = 1e-9
 _DEGREE = {np.float32: 8, np.float64: 14}  # with which the growth of exp(x) is as exact as such numbers can be
 
 
@@ -28,7 +28,7 @@ class Warping:
         self.costs = np.full(len(query_lengths), np.nan)
         self._lengths, self._exponential = query_lengths, exponential
         self._place = np.zeros(2, dtype=np.int64)
-        self._reached = np.full((2, _APART + document_length), np.inf)
+        self._reached = np.full((2, APART + document_length), np.inf)
 
     def advance(self, distances: np.ndarray, least: np.ndarray, most: np.ndarray) -> None:
         """Go on by some frames of queries, with the least and the largest distance of each."""
@@ -51,7 +51,7 @@ def compiled(kind: type, exponential: bool) -> Callable[..., None]:
         above = np.empty(frames, distances.dtype)  # the least distance of the row
         for number in range(rows):
             row, low = distances[number], least[number]
-            width, narrowest = np.float64(most[number] - low), _LEAST_RANGE
+            width, narrowest = np.float64(most[number] - low), LEAST_RANGE
             if exponential:  # exp(d) - exp(low), both divided by exp(low)
                 for j in range(frames):
                     growth = highest
@@ -64,13 +64,13 @@ def compiled(kind: type, exponential: bool) -> Callable[..., None]:
                     above[j] = row[j] - low
             scale = 1 / max(width, narrowest)
             if frame == 0:
-                before[_APART:] = 0
+                before[APART:] = 0
             for j in range(frames):
                 after[j + 2] = min(before[j + 2], min(before[j + 1], before[j])) + above[j] * scale
             before, after = after, before
             frame += 1
             if frame == lengths[query]:
-                costs[query] = before[_APART:].min() / frame
+                costs[query] = before[APART:].min() / frame
                 query, frame = query + 1, 0
         place[:] = query, frame
         if rows % 2:

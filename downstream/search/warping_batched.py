@@ -12,8 +12,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-_APART = 2  # columns before each document
-_LEAST_RANGE = 1e-9
+from downstream.search.warping import APART, LEAST_RANGE
+
 _MOST_BYTES = 2 << 30  # of temporary values; work that needs more is done in parts
 
 
@@ -43,7 +43,7 @@ def _in_parts(distances: Tensor, query_lengths: Sequence[int], document_lengths:
 
 def _temporary_bytes(distances: Tensor, query_lengths: Sequence[int], document_lengths: Sequence[int]) -> int:
     frames, columns = distances.shape
-    width = columns + _APART * len(document_lengths)
+    width = columns + APART * len(document_lengths)
     values = frames * width + 2 * frames * max(document_lengths) + len(query_lengths) * width
     return values * distances.element_size()
 
@@ -60,13 +60,13 @@ def _together(distances: Tensor, query_lengths: Sequence[int], document_lengths:
     rows, sizes = _by_step(lengths, longest_first)
     steps = _scaled(distances, rows.to(device, non_blocking=True), document_lengths).split(sizes)
     reached = steps[0]  # by the best path that ends there
-    nearest = torch.empty_like(reached[:, _APART:])
+    nearest = torch.empty_like(reached[:, APART:])
     for step in steps[1:]:
         before, least = reached[: len(step)], nearest[: len(step)]  # shorter queries stay where they ended
         torch.minimum(before[:, :-2], before[:, 1:-1], out=least)
         torch.minimum(least, before[:, 2:], out=least)
-        torch.add(least, step[:, _APART:], out=before[:, _APART:])
-    costs = torch.stack([reached[:, there].amin(dim=1) for there in _columns(document_lengths, _APART)], dim=1)
+        torch.add(least, step[:, APART:], out=before[:, APART:])
+    costs = torch.stack([reached[:, there].amin(dim=1) for there in _columns(document_lengths, APART)], dim=1)
     as_given = longest_first.argsort().to(device, non_blocking=True)
     return costs.index_select(0, as_given) / lengths.to(device, costs.dtype, non_blocking=True)[:, None]
 
@@ -81,12 +81,12 @@ def _by_step(lengths: Tensor, longest_first: Tensor) -> tuple[Tensor, list[int]]
 
 def _scaled(distances: Tensor, rows: Tensor, document_lengths: Sequence[int]) -> Tensor:
     """Those rows, between 0 and 1 in each document, with infinite columns before each."""
-    width = distances.shape[1] + _APART * len(document_lengths)
+    width = distances.shape[1] + APART * len(document_lengths)
     scaled = distances.new_full((len(rows), width), torch.inf)
-    for there, here in zip(_columns(document_lengths, 0), _columns(document_lengths, _APART), strict=True):
+    for there, here in zip(_columns(document_lengths, 0), _columns(document_lengths, APART), strict=True):
         part = distances[:, there].index_select(0, rows)
         least, most = part.aminmax(dim=1, keepdim=True)
-        torch.sub(part, least, out=scaled[:, here]).div_((most - least).clamp_min_(_LEAST_RANGE))
+        torch.sub(part, least, out=scaled[:, here]).div_((most - least).clamp_min_(LEAST_RANGE))
     return scaled
 
 
