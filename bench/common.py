@@ -67,7 +67,7 @@ def random_store(folder: Path, count: int, layers: int, dim: int, classes: int, 
     ]
     manifest = Manifest("random", folder, {"train": examples}, {"train": count})
     request = Request(RandomUpstream(layers, dim), manifest, examples, np.zeros(count, dtype=bool))
-    facts = {"samples": 16000, "frames": 49, "blocks": 0, "stamp": (0, 0), "audio": "", "resampled": 0, "mixed_down": 0}
+    facts = {**dict.fromkeys(store.ENTRY.names, 0), "samples": 16000, "frames": 49}
     paths = [folder / f"{n:05d}.shard" for n in range(-(-count // shard))]
     for number, path in enumerate(paths):
         if not path.exists():
@@ -75,7 +75,7 @@ def random_store(folder: Path, count: int, layers: int, dim: int, classes: int, 
             values = random.standard_normal((rows, layers * (dim + 1)), dtype=np.float32)
             store.write_shard(path, (([record], facts) for record in values))
     indexes = store.read_indexes(paths)
-    return PooledFeatures(request, store.ShardReader(paths, indexes), folder, "")
+    return PooledFeatures(request, store.ShardReader(paths, indexes), folder)
 
 
 def random_frames(folder: Path, lengths: list[int], layers: int, dim: int, shard: int = 64) -> FrameFeatures:
@@ -84,7 +84,7 @@ def random_frames(folder: Path, lengths: list[int], layers: int, dim: int, shard
     manifest = Manifest("random", folder, {"train": examples}, {"train": len(lengths)})
     request = Request(RandomUpstream(layers, dim), manifest, examples, np.zeros(len(lengths), dtype=bool), form=FRAMES)
     generator = torch.Generator().manual_seed(0)
-    facts = {"samples": 0, "blocks": 0, "stamp": (0, 0), "audio": "", "resampled": 0, "mixed_down": 0}
+    facts = dict.fromkeys(store.ENTRY.names, 0)
 
     def record(frames: int) -> tuple[list[np.ndarray], dict]:
         values = torch.randn(layers, frames, dim, generator=generator)
@@ -96,7 +96,7 @@ def random_frames(folder: Path, lengths: list[int], layers: int, dim: int, shard
     for number, path in enumerate(paths):
         if not path.exists():
             store.write_shard(path, map(record, lengths[number * shard : (number + 1) * shard]))
-    return FrameFeatures(request, store.ShardReader(paths, store.read_indexes(paths)), folder, "")
+    return FrameFeatures(request, store.ShardReader(paths, store.read_indexes(paths)), folder)
 
 
 def s3prl_wavlm() -> torch.nn.Module:

@@ -19,8 +19,10 @@ from common import random_store, report
 
 from downstream import protocols
 from downstream.fit.grid import MeanLinearGrid
+from downstream.fit.running import Split, Training
 from downstream.fit.sampling import Pool
-from downstream.fit.train import Split, encode, fit
+from downstream.fit.train import fit
+from downstream.objectives.classification import Classification
 from downstream.tasks import Fold
 
 LAYERS, DIM, CLASSES, STEPS = 13, 768, 1251, 400
@@ -34,19 +36,18 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     protocol = protocols.load("superb", [f"sid.steps={STEPS}", f"sid.eval_every={STEPS // 2}"]).task("sid")
     examples = features.request.examples
     cut = int(0.9 * count)
-    classes = (tuple(sorted({e.target[0] for e in examples})),)
-    train, dev = (
-        Split(
-            np.arange(*span),
-            encode([e.target for e in examples[slice(*span)]], classes, "random"),
-            np.ones(span[1] - span[0]),
-        )
-        for span in ((0, cut), (cut, count))
-    )
+    objective = Classification((tuple(sorted({e.target[0] for e in examples})),))
     fold = Fold("all", Pool(examples[:cut]), Pool(examples[cut:]), Pool(examples[cut:]))
+    train, dev = (
+        Split(pool, np.arange(*span), objective.encode(pool.examples, "random"), np.ones(span[1] - span[0]))
+        for pool, span in ((fold.train, (0, cut)), (fold.dev, (cut, count)))
+    )
     grid = MeanLinearGrid(LAYERS, DIM, (CLASSES,), 256, list(protocol.rates), 1.0, 0, torch.device("cpu"))
     start = time.perf_counter()
-    fit(fold, grid, features, train, dev, protocol, None, 0, folder / "all.state", False)
+    training = Training(fold, objective, grid, train, dev, protocol, 0, folder / "all.state")
+    [error] = fit([training], features, None, False)
+    if error is not None:
+        raise error
     return {
         "peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "store GB": sum(path.stat().st_size for path in folder.glob("*.shard")) / 1e9,

@@ -15,7 +15,7 @@ def run(upstream: str | Sequence[str] = (), task: str | Sequence[str] = (), **op
 
     The options are those of the command line, by the same names: `series` and `checkpoint` (in place of `upstream`),
     `data`, `mini`, `protocol`, `set`, `lr`, `layers`, `seed`, `features`, `weights`, `cache`, `results`, `device`,
-    `dtype`, `limit`, `tensorboard`. A cell that fails raises its error.
+    `dtype`, `limit`, `tensorboard`, `cache_limit`, `memory_limit`, `workers`. A cell that fails raises its error.
     """
     from benchmark.engine import run as run_all
     from benchmark.options import Options

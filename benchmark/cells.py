@@ -51,10 +51,6 @@ class Reading(ABC):
     def effort(self, layers: int) -> dict[str, int]:
         """How much there is to compute once the upstream has been heard, by name."""
 
-    @abstractmethod
-    def live_seconds(self, seconds: dict[Example, float]) -> float:
-        """How much audio is heard where nothing of it is kept, of examples of so many seconds each."""
-
     @cached_property
     def examples(self) -> list[Example]:
         """Every example that is used, once."""
@@ -74,6 +70,11 @@ class Reading(ABC):
 
     def rows(self, examples: list[Example]) -> np.ndarray:
         return np.array([self.row_of[example] for example in examples], dtype=np.int64)
+
+    @property
+    def preparation(self) -> tuple:
+        """Alike for readings whose features can be shared."""
+        return (self.manifest.root, self.manifest.corpus, self.form, self.protocol.gain_db)
 
     def request(self, upstream: LoadedUpstream) -> Request:
         nowhere = np.zeros(len(self.examples), dtype=bool)
@@ -106,14 +107,13 @@ class TrainedReading(Reading):
             "heads": len(self.protocol.heads(layers)[0]),
         }
 
-    def live_seconds(self, seconds: dict[Example, float]) -> float:
-        numbers, total = self.protocol, 0.0
-        looks = -(-numbers.steps // numbers.eval_every)
-        drawn = numbers.steps * numbers.batch * numbers.accumulate
-        for fold in self.folds:
-            train, dev, test = (sum(seconds[e] for e in pool.examples) for pool in fold.pools)
-            total += drawn * train / max(1, len(fold.train.examples)) + looks * dev + test
-        return total
+    @property
+    def preparation(self) -> tuple:
+        return (*super().preparation, self.protocol.crop_seconds, bool(self.protocol.trim), self._least_samples)
+
+    @property
+    def _least_samples(self) -> int:
+        return round((self.protocol.min_seconds or 0) * SAMPLE_RATE)
 
     def request(self, upstream: LoadedUpstream) -> Request:
         numbers = self.protocol
@@ -121,7 +121,7 @@ class TrainedReading(Reading):
             super().request(upstream),
             crop_seconds=numbers.crop_seconds,
             trim=bool(numbers.trim),
-            least_samples=round((numbers.min_seconds or 0) * SAMPLE_RATE),
+            least_samples=self._least_samples,
         )
         if numbers.crop_seconds is not None or numbers.min_seconds is not None:
             for fold in self.folds:
@@ -149,9 +149,6 @@ class SearchReading(Reading):
 
     def effort(self, layers: int) -> dict[str, int]:
         return {"pairs": layers * self.search.pairs()}
-
-    def live_seconds(self, seconds: dict[Example, float]) -> float:
-        return self.search.passes * sum(seconds.values())
 
 
 @dataclass(frozen=True)

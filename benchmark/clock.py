@@ -21,9 +21,13 @@ class Clock:
 
     @contextmanager
     def __call__(self, hop: str) -> Iterator[None]:
-        start, before = time.perf_counter(), self.seconds.get(hop, 0.0)
+        start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[hop] = round(before + time.perf_counter() - start, 3)
-            files.write_text(self._path, json.dumps(self.seconds))
+            self.add(hop, time.perf_counter() - start)
+
+    def add(self, hop: str, seconds: float) -> None:
+        """What was timed elsewhere."""
+        self.seconds[hop] = round(self.seconds.get(hop, 0.0) + seconds, 3)
+        files.write_text(self._path, json.dumps(self.seconds))

@@ -8,7 +8,7 @@ from benchmark.options import Options
 from benchmark.series import Model
 
 _OWN = ("upstream", "series", "checkpoint", "task", "seed", "features")  # said of every cell
-_OTHERS = ("tensorboard", "progress")  # which no row depends on
+_OTHERS = ("tensorboard", "cache_limit", "memory_limit", "workers", "progress")  # which no row depends on
 
 
 def command_of(options: Options, model: Model, cell: Cell) -> str:

@@ -1,10 +1,11 @@
-"""One cell from its corpus to its row: represent, learn or search, score, record."""
+"""Cells from their features to their rows: learn or search, score, record."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
+from functools import partial
+from typing import TypeVar
 
 from benchmark import watching
 from benchmark.cells import Cell, SearchReading
@@ -12,36 +13,57 @@ from benchmark.clock import Clock
 from benchmark.environment import environment
 from benchmark.findings import Findings
 from benchmark.listening import show
-from benchmark.options import LIVE
 from benchmark.rows import DONE, FAILED, Row, read_row
 from benchmark.searched import search
 from benchmark.trained import train
 from downstream import files
-from downstream.represent.extraction import stored
-from downstream.represent.features import FRAMES, Features, LiveFeatures, norm_rows
-from downstream.represent.frame_features import LiveFrames
+from downstream.represent.features import Features, norm_rows
 from upstream.audio import SAMPLE_RATE
 
+T = TypeVar("T")
 
-def compute(cell: Cell, cache: Path, progress: bool, say: Callable[[str], None]) -> Row:
-    """Compute a cell, or continue it, and leave its row, predictions and whatever else it makes in its folder."""
-    started = _now()
-    files.remove_partials(cell.folder)
-    clock = Clock(cell.folder / "clock.json")
-    request = cell.reading.request(cell.upstream)
-    with clock("represent"):
-        if cell.mode == LIVE:
-            features = (LiveFrames if request.form == FRAMES else LiveFeatures)(request, say)
-        else:
-            features = stored(request, cache, progress, say)
+
+def compute(
+    cells: Sequence[Cell],
+    features: Features,
+    represent_seconds: float,
+    progress: bool,
+    say: Callable[[str], None],
+) -> list[Row | Exception]:
+    """Compute cells of one upstream on the same features, or continue them: each has what it would have alone.
+
+    Each leaves its row, predictions and whatever else it makes in its folder. A cell that fails has its error in the
+    place of its row, and stops no other. `represent_seconds` is what each of them waited for the features.
+    """
+    started, clocks = _now(), []
+    for cell in cells:
+        files.remove_partials(cell.folder)
+        clocks.append(Clock(cell.folder / "clock.json"))
+        clocks[-1].add("represent", represent_seconds)
+    if isinstance(cells[0].reading, SearchReading):
+        work = [partial(search, cell, features, clock, progress) for cell, clock in zip(cells, clocks, strict=True)]
+        found = map(_attempt, work)  # each when its turn is
+    else:
+        found = train(cells, features, clocks, progress, say)
+    rows: list[Row | Exception] = []
+    for cell, clock, findings in zip(cells, clocks, found, strict=True):
+        finish = partial(_finished, cell, features, findings, clock, started, say)
+        rows.append(findings if isinstance(findings, Exception) else _attempt(finish))
+    return rows
+
+
+def _attempt(work: Callable[[], T]) -> T | Exception:
     try:
-        if isinstance(cell.reading, SearchReading):
-            findings = search(cell, features, clock, progress)
-        else:
-            findings = train(cell, features, clock, progress, say)
-        row = _record(cell, features, findings, clock, started, say)
-    finally:
-        features.close()
+        return work()
+    except Exception as error:
+        return error
+
+
+def _finished(
+    cell: Cell, features: Features, findings: Findings, clock: Clock, started: str, say: Callable[[str], None]
+) -> Row:
+    """Leave a cell's row, and nothing that only computing it needed."""
+    row = _record(cell, features, findings, clock, started, say)
     if cell.watched:
         watching.write_results(cell.watched, row)
     files.write_text(cell.row_path, row.as_json())
@@ -62,8 +84,10 @@ def failed(cell: Cell, error: Exception) -> Row:
 def _record(
     cell: Cell, features: Features, findings: Findings, clock: Clock, started: str, say: Callable[[str], None]
 ) -> Row:
+    examples = cell.reading.examples
     with clock("score"):
-        norms = features.layer_norms(norm_rows(findings.test_rows))
+        sample = [examples[row] for row in norm_rows(findings.test_rows)]
+        norms = features.layer_norms(features.request.rows(sample))
     with clock("cost"):
         upstream_cost = cell.upstream.cost()
     _write_beside(cell, findings, say)
@@ -74,12 +98,13 @@ def _record(
         say(f"{cell}: {note}")
         row.corpus["notes"] = [*row.corpus["notes"], note]
     row.layer_weights, row.layer_norms = findings.layer_weights, norms
-    upstream, facts = cell.upstream, features.facts()
+    own = features.request.rows(examples)
+    upstream, facts = cell.upstream, features.facts(own)
     heard = {"layers": upstream.num_layers, "dim": upstream.dim, "hop": upstream.hop, "note": upstream.note}
     row.features = heard | {name: value for name, value in facts.items() if name not in ("key", "audio")}
     row.cost = {
-        "audio_hours": float(features.samples.sum() / SAMPLE_RATE / 3600),
-        "examples": len(features.samples),
+        "audio_hours": float(features.samples[own].sum() / SAMPLE_RATE / 3600),
+        "examples": len(own),
         "feature_bytes": facts["bytes"],
         **findings.cost,
         "upstream": asdict(upstream_cost),

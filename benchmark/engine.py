@@ -1,30 +1,30 @@
-"""Runs cells one after the other: skips what is done, continues what was begun, records what fails."""
+"""Computes the cells of a command: skips what is done, continues what was begun, records what fails."""
 
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 from tqdm import tqdm
 
 from benchmark import watching
-from benchmark.boards import digits_of
-from benchmark.cells import Cell, Reading, data_folder, load_protocol, read_task
-from benchmark.command import command_of
-from benchmark.compute import compute, failed
-from benchmark.modes import cell_of
+from benchmark.cells import Reading
+from benchmark.hearings import Hearing, hearings
+from benchmark.jobs.job import COMPUTE, Executor, InThisProcess, Result
+from benchmark.jobs.processes import WorkerProcesses
+from benchmark.jobs.schedule import Listening, Schedule
+from benchmark.jobs.workshop import Workshop, finished_row
 from benchmark.options import LIVE, Options
-from benchmark.rows import DONE, Row, read_row
-from benchmark.series import Model
-from downstream import files
-from downstream.protocols import Protocol
-from downstream.represent.extraction import stored
-from upstream.errors import BenchmarkError, DataError, ResourceError, UsageError
-from upstream.loaded import LoadedUpstream
+from benchmark.planning.predictions import compared, predict
+from benchmark.planning.rates import Rates
+from benchmark.rows import Row, read_row
+from downstream.represent.extraction import folder_of
+from downstream.represent.ledger import Ledger
+from downstream.represent.sizes import shown_size
+from upstream.errors import BenchmarkError, ResourceError, UsageError
 
 T = TypeVar("T")
 
@@ -56,6 +56,14 @@ class Outcome:
             say(f"{what}: {error}")
             return None
 
+    def take(self, result: Result) -> None:
+        """What came of a job."""
+        self.rows += map(read_row, result.rows)
+        self.fresh += result.fresh
+        self.errors += result.errors
+        if self.raise_errors and result.errors:
+            raise result.errors[0]
+
     @property
     def exit_code(self) -> int:
         """0 when all is done; else 1 if any cell failed, or the code of what was missing or asked for wrongly."""
@@ -68,10 +76,23 @@ def run(options: Options, raise_errors: bool = False) -> Outcome:
     outcome = Outcome(raise_errors)
     if options.tensorboard:
         watching.prepare(options.tensorboard)
-    for cell in _cells(options, outcome):
-        row = outcome.attempt(str(cell), lambda cell=cell: _one(cell, options, outcome))
-        if row is not None:
-            outcome.rows.append(row)
+    workshop = Workshop(options, say)
+    schedule = _planned(workshop, outcome)
+    ledger = Ledger()
+    with _executor(workshop) as executor:
+        for number, result in executor.run(schedule.steps, schedule.begin):
+            schedule.ended(number, result)
+            ledger.merge(result.ledger)
+            if schedule.steps[number].job.kind == COMPUTE:  # what could not be heard its cells have said themselves
+                outcome.take(result)
+    if outcome.fresh:
+        predictions = [listening.prediction for listening in schedule.listenings]
+        for line in (*ledger.lines(), *compared(predictions, outcome.rows)):
+            say(line)
+    names = workshop.names()
+    outcome.rows.sort(
+        key=lambda row: (names.index(row.upstream), options.task.index(row.task), options.seed.index(row.seed))
+    )
     return outcome
 
 
@@ -80,108 +101,98 @@ def extract(options: Options) -> Outcome:
     if options.features == LIVE:
         raise UsageError("--features live keeps nothing: there is nothing to extract.")
     outcome = Outcome()
-    for cell in _cells(options, outcome):
-        outcome.attempt(str(cell), lambda cell=cell: _extract(cell, options))
+    workshop = Workshop(options, say)
+    schedule = _planned(workshop, outcome, compute=False)
+    ledger = Ledger()
+    with _executor(workshop) as executor:
+        for number, result in executor.run(schedule.steps, schedule.begin):
+            schedule.ended(number, result)
+            ledger.merge(result.ledger)
+            for error in result.errors:
+                say(f"{schedule.steps[number].job}: {error}")
+            outcome.take(result)
+    for line in ledger.lines():
+        say(line)
+    for listening in schedule.listenings:
+        outcome.attempt(f"{listening.model} / {listening.hearing}", lambda one=listening: _say_kept(one, workshop))
     return outcome
 
 
-def _extract(cell: Cell, options: Options) -> None:
-    if cell.mode == LIVE:
+def _say_kept(listening: Listening, workshop: Workshop) -> None:
+    cache, request = workshop.options.cache_dir, workshop.request(listening.model, listening.hearing.tasks)
+    if not listening.kept:
         raise ResourceError(
             f"keeping the features would cost more than hearing the audio anew, or there is no space for them in "
-            f"{options.cache_dir}. `plan` has the figures; --features frames keeps them all the same."
+            f"{cache}. `plan` has the figures; --features frames keeps them all the same."
         )
-    features = stored(cell.reading.request(cell.upstream), options.cache_dir, options.progress, say)
-    features.close()
-    size = features.facts()["bytes"] / 1e6
-    say(f"{cell.upstream.name} / {cell.reading.task.name}: {size:.1f} MB in {features.folder}")
+    folder = folder_of(request, cache)
+    size = shown_size(sum(path.stat().st_size for path in folder.glob("*.shard")))
+    say(f"{request.upstream.name} / {' '.join(listening.hearing.tasks)}: {size} in {folder}")
 
 
-def _cells(options: Options, outcome: Outcome) -> Iterator[Cell]:
-    """The cells that can be tried: corpora are read once, each upstream is loaded once."""
-    protocol = load_protocol(options)
-    data = data_folder(options)
-    read = {task: lambda task=task: _read(task, data, protocol, options) for task in options.task}
-    readings = [outcome.attempt(task, work) for task, work in read.items()]
-    for model in options.models:
-        upstream = outcome.attempt(str(model), partial(model.load, options.device, options.dtype))
-        for reading in filter(None, readings if upstream is not None else ()):
-            for seed in options.seed:
-                work = partial(_cell, model, reading, upstream, seed, protocol, options)
-                if (cell := outcome.attempt(f"{model} / {reading.task.name}", work)) is not None:
-                    yield cell
+def _planned(workshop: Workshop, outcome: Outcome, compute: bool = True) -> Schedule:
+    """What there is to do. Each upstream is loaded to say what it is, and let go of again where memory is short."""
+    options = workshop.options
+    readings = (outcome.attempt(task, partial(_read, workshop, task)) for task in options.task)
+    shared, rates = hearings(filter(None, readings)), Rates(options.cache_dir)
+    listenings: dict[tuple[str, ...], list[Listening]] = {}
+    for model in map(str, options.models):
+        if outcome.attempt(model, partial(workshop.upstream, model)) is None:
+            continue
+        workshop.make_space((model,))
+        for hearing in shared:
+            work = partial(_listening, workshop, outcome if compute else None, model, hearing, rates)
+            found = outcome.attempt(f"{model} / {hearing}", work)
+            if found is not None:
+                listenings.setdefault(found.hearing.tasks, []).append(found)
+    schedule = Schedule(workshop, options.workers, compute)
+    for together in listenings.values():
+        schedule.add(together)
+    return schedule
 
 
-def _cell(
-    model: Model, reading: Reading, upstream: LoadedUpstream, seed: int, protocol: Protocol, options: Options
-) -> Cell:
-    cell = cell_of(reading, upstream, seed, protocol, options)
-    command = command_of(options, model, cell)
-    return replace(cell, pretraining=model.pretraining, command=command, tensorboard=options.tensorboard)
-
-
-def _read(task: str, data: Path, protocol: Protocol, options: Options) -> Reading:
-    reading = read_task(task, data, protocol, options.limit)
+def _read(workshop: Workshop, task: str) -> Reading:
+    reading = workshop.reading(task)
     manifest = reading.manifest
-    if not manifest.complete and options.limit is None:
+    if not manifest.complete and workshop.options.limit is None:
         found = ", ".join(f"{split} {manifest.counts.get(split, 0)} of {n}" for split, n in manifest.expected.items())
         say(f"warning: {manifest.corpus} is not the published corpus ({found}); its rows are marked incomplete")
     return reading
 
 
-def finished_row(cell: Cell) -> Row | None:
-    """The row of a cell that is done already."""
-    if not cell.row_path.exists():
+def _listening(
+    workshop: Workshop, outcome: Outcome | None, model: str, hearing: Hearing, rates: Rates
+) -> Listening | None:
+    """The cells of a model and a hearing that are not done yet; those that are done are taken into the outcome. Without
+    one: all cells, done or not. Tasks that are done need not be heard again for those that are not."""
+    options, upstream = workshop.options, workshop.upstream(model)
+    prediction = predict(hearing, upstream, workshop.protocol, options, workshop.room, rates)
+    cells, done = list(prediction.modes), Result()
+    if outcome is not None:
+        for name, mode in prediction.modes.items():
+            cell = workshop.cell(model, *name, mode)
+            if finished_row(cell, say) is not None:
+                workshop.settle(cell, done)
+                cells.remove(name)
+        outcome.take(done)
+    tasks = {task for task, _ in cells}
+    if not tasks:
         return None
-    try:
-        row = read_row(cell.row_path)
-    except DataError as error:
-        say(f"{error} It is computed again.")
-        return None
-    return row if row.status == DONE else None
+    if tasks < set(hearing.tasks):
+        hearing = Hearing(tuple(reading for reading in hearing.readings if reading.task.name in tasks))
+        prediction = predict(hearing, upstream, workshop.protocol, options, workshop.room, rates)
+    return Listening(model, hearing, prediction, cells)
 
 
-def _with_pretraining(row: Row, cell: Cell) -> Row:
-    """A row that was done before, with what a series now says of its model; what another said of it stays."""
-    if row.pretraining != cell.pretraining and ("series" in cell.pretraining or not row.pretraining):
-        row.pretraining = cell.pretraining
-        files.write_text(cell.row_path, row.as_json())
-    return row
-
-
-def _one(cell: Cell, options: Options, outcome: Outcome) -> Row:
-    row = finished_row(cell)
-    if row is None:
-        lock = files.Lock(cell.folder / ".lock")
-        if not lock.acquire(wait=False):
-            say(f"{cell}: another process is computing it in {cell.folder}; waiting for it")
-            lock.acquire(wait=True)
-        try:
-            row = finished_row(cell)
-            if row is None:
-                row = _fresh(cell, options)
-                outcome.fresh += 1
-                say(f"{cell}: {_figure(row)} in {row.seconds['total']:.1f} s -> {cell.row_path}")
-                return row
-        finally:
-            lock.release()
-    unseen = cell.watched is not None and not cell.watched.is_dir()
-    curves = f" (so {options.tensorboard} has no curves of it; train.jsonl beside the row has them)" if unseen else ""
-    say(f"{cell}: {_figure(row)}, already done{curves} -> {cell.row_path}")
-    return _with_pretraining(row, cell)
-
-
-def _fresh(cell: Cell, options: Options) -> Row:
-    try:
-        return compute(cell, options.cache_dir, options.progress, say)
-    except Exception as error:
-        with suppress(ResourceError):  # a full disk may have no room for the row of its own failure
-            failed(cell, error)
-        raise
-
-
-def _figure(row: Row) -> str:
-    score = row.score
-    unit = f" {score['unit']}" if score["unit"] else ""
-    value, low, high = (f"{number:.{digits_of(row.primary)}f}" for number in (score["value"], *score["ci95"]))
-    return f"{row.primary} {value}{unit} (95 %: {low} to {high}, n = {score['n']})"
+@contextmanager
+def _executor(workshop: Workshop) -> Iterator[Executor]:
+    options = workshop.options
+    if options.workers == 1:
+        yield InThisProcess(workshop.perform)
+        return
+    setting = {
+        "options": replace(options, progress=False, memory_limit=workshop.memory_limit).as_json(),
+        "known": workshop.known(),
+    }
+    with WorkerProcesses(options.workers, setting, say) as processes:
+        yield processes

@@ -7,7 +7,8 @@ import numpy as np
 
 @dataclass
 class Findings:
-    """`test_rows` are the rows of the features that were scored; `cost` is what was computed after they were heard.
+    """`test_rows` number those of the cell's examples that were scored; `cost` is what was computed after they were
+    heard.
 
     `lines` are the predictions, `files` lie beside the row, `waves` are examples to listen to.
     """

@@ -7,11 +7,13 @@ from pathlib import Path
 
 from benchmark.series import Model, named, read_series
 from downstream.protocols import MIXES
+from downstream.represent.sizes import size
 from downstream.tasks import TASKS
 from upstream.errors import UsageError, unknown
 
 AUTO, POOLED, FRAMES, LIVE = "auto", "pooled", "frames", "live"
 FEATURE_MODES = (AUTO, POOLED, FRAMES, LIVE)
+_SIZES = ("cache_limit", "memory_limit")
 
 
 def default_cache() -> Path:
@@ -40,6 +42,9 @@ class Options:
     dtype: str = "auto"
     limit: int | None = None
     tensorboard: Path | None = None
+    cache_limit: int | None = None
+    memory_limit: int | None = None
+    workers: int = 1
     progress: bool = True
 
     @classmethod
@@ -56,6 +61,8 @@ class Options:
                 value = tuple(word if "int" in kind else str(word) for word in words)
             elif "Path" in kind and value is not None:
                 value = Path(value).expanduser()
+            elif name in _SIZES and value is not None:
+                value = size(str(value))
             ready[name] = value
         return cls(**ready)._checked()
 
@@ -82,6 +89,8 @@ class Options:
             raise unknown("word for --layers", self.layers, MIXES)
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--limit {self.limit}: expected a number of examples above 0.")
+        if self.workers < 1:
+            raise UsageError(f"--workers {self.workers}: expected a number of processes above 0.")
         if self.mini and self.data:
             raise UsageError("--mini makes its own data: leave out --data, or leave out --mini to use that folder.")
         if not self.mini and not self.data:
@@ -104,6 +113,11 @@ class Options:
     @property
     def cache_dir(self) -> Path:
         return self.cache or default_cache()
+
+    def as_json(self) -> dict:
+        """What `of` makes the same options from, as plain data."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
 
     @property
     def protocol_name(self) -> str:

@@ -10,7 +10,7 @@ def search(cell: Cell, features: Features, clock: Clock, progress: bool) -> Find
     """Search and score, or go on with that."""
     reading: SearchReading = cell.reading
     layers = cell.upstream.num_layers
-    rows = {name: reading.rows(examples) for name, examples in reading.parts}
+    rows = {name: features.request.rows(examples) for name, examples in reading.parts}
     with clock("search"):
         found = reading.search.run(features, rows, cell.folder, cell.seed, progress)
     return Findings(

@@ -25,7 +25,7 @@ from upstream import load, registry
 from upstream.errors import MissingError, UsageError, unknown
 
 if TYPE_CHECKING:
-    from upstream.loaded import LoadedUpstream
+    from upstream.loaded import LoadedUpstream, Remembered
 
 FIELDS = ("upstream", "weights", "batch_seconds", "step", "hours", "hours_are", "name")
 _KEYS = ("series", "defaults", "checkpoints")
@@ -52,6 +52,12 @@ class Model:
         if self.label is not None:
             loaded.name = self.label
         return loaded
+
+    def recall(self, known: "Remembered", device: str, dtype: str) -> "LoadedUpstream":
+        """The model as it was known before, loaded when it is wanted."""
+        from upstream.loaded import recall_upstream
+
+        return recall_upstream(known, self.upstream, self.weights, device, dtype)
 
 
 def named(upstream: str, weights: Path | None) -> Model:

@@ -50,9 +50,11 @@ def write_results(folder: Path, row: Row) -> None:
 
 
 def _scalars(look: dict) -> dict[str, float]:
-    """Every point's figures by their tags. A loss that was no number stays one."""
+    """The figures of every point that is trained, by their tags. A loss that was no number stays one."""
     found = {}
     for point, rate in enumerate(look["lr"]):
+        if look["dev"][point] is None:
+            continue
         layer = f"layer={look['layer'][point]}," if "layer" in look else ""
         for name in ("dev", "train_loss"):
             value = look[name][point]

@@ -4,10 +4,12 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from upstream.errors import BenchmarkError, ResourceError
+
+_REMOVED_MEANWHILE = 100  # times a folder may vanish between the making of it and of a file in it
 
 
 @contextmanager
@@ -71,29 +73,70 @@ def _explained(error: OSError, path: Path) -> BenchmarkError:
 
 
 class Lock:
-    """An advisory lock on a path. The system lets go of it when its holder dies, however it dies."""
+    """An advisory lock on a path. The system lets go of it when its holder dies, however it dies.
+
+    One process alone has it, or several share it. It holds for the path: a holder whose file was removed or moved
+    away meanwhile, together with the folder around it, makes both anew.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
 
-    def acquire(self, wait: bool) -> bool:
+    @property
+    def held(self) -> bool:
+        return self._descriptor is not None
+
+    def acquire(self, wait: bool, shared: bool = False) -> bool:
         """Take the lock; without `wait`, say False when another process has it."""
-        with told(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+        while self._descriptor is None:
+            with told(self.path):
+                descriptor = self._opened(shared)
+            try:
+                fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                os.close(descriptor)
+                return False
+            except BaseException:
+                os.close(descriptor)
+                raise
+            if _is_at(descriptor, self.path):
+                self._descriptor = descriptor
+            else:
+                os.close(descriptor)
         return True
+
+    def _opened(self, shared: bool) -> int:
+        flags = (os.O_RDONLY if shared else os.O_RDWR) | os.O_CREAT
+        for _ in range(_REMOVED_MEANWHILE):
+            with suppress(FileNotFoundError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                return os.open(self.path, flags, 0o644)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def release(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody has the lock on a path, alone or shared. Nothing is made where there is no file."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except (FileNotFoundError, NotADirectoryError):
+        return False

@@ -14,8 +14,13 @@ import downstream
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
 
+SHARE = "SSLBENCH_CORES"  # where a process of ours is told how many of the cores are its own
+
+
 def cores() -> int:
     """Those this process may use, which on a cluster are fewer than the machine has."""
+    if SHARE in os.environ:
+        return int(os.environ[SHARE])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -37,3 +42,12 @@ def started(module: str, **options: object) -> subprocess.Popen:
 def python_path() -> str:
     package_root = str(Path(downstream.__file__).parents[1])
     return os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping, as far as the system tells; else half of what there is."""
+    try:
+        (line,) = (line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable:"))
+    except (OSError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return int(line.split()[1]) * 1024

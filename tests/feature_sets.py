@@ -4,6 +4,7 @@ import numpy as np
 import soundfile
 
 import upstream
+from downstream.represent import store
 from downstream.represent.features import Request
 from downstream.types import Example, Manifest
 
@@ -53,6 +54,20 @@ def request(model, manifest, examples=None, croppable=False, gain_db=0.0, crop_s
     examples = list(manifest.examples()) if examples is None else examples
     marked = np.broadcast_to(np.asarray(croppable, dtype=bool), (len(examples),)).copy()
     return Request(model, manifest, examples, marked, gain_db, crop_seconds)
+
+
+def shard_paths(asked, cache):
+    """The shards in a cache, in the order of a request's rows. Their names say nothing of it."""
+    first = {}
+    for path in sorted(cache.rglob("*.shard")):
+        identities = store.read_index(path).identity
+        first[path] = int(np.flatnonzero(np.isin(asked.identities, identities))[0])
+    return sorted(first, key=first.get)
+
+
+def shards(cache):
+    """The bytes of all shards, by their names."""
+    return {path.name: path.read_bytes() for path in sorted(cache.rglob("*.shard"))}
 
 
 def relative(a, b):

@@ -54,7 +54,7 @@ def stored_frames(folder, values, ids=None, device=CPU, key="made"):
     manifest = Manifest("made", folder, {"all": examples}, {})
     request = Request(model, manifest, examples, np.zeros(len(values), dtype=bool), form=FRAMES)
     request.key = key  # there are no files of audio to make one of
-    facts = {"blocks": 0, "stamp": (0, 0), "audio": "", "resampled": 0, "mixed_down": 0}
+    facts = dict.fromkeys(store.ENTRY.names, 0)
 
     def record(value):
         frames = value.shape[1]
@@ -64,7 +64,7 @@ def stored_frames(folder, values, ids=None, device=CPU, key="made"):
 
     path = folder / "00000.shard"
     store.write_shard(path, map(record, values))
-    return FrameFeatures(request, store.ShardReader([path], store.read_indexes([path])), folder, "")
+    return FrameFeatures(request, store.ShardReader([path], store.read_indexes([path])), folder)
 
 
 def whole(features, rows):

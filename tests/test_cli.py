@@ -3,14 +3,13 @@
 import csv
 import io
 import json
-import re
 import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
-from small_runs import ROOT, SmallRuns, contents, snapshot
+from small_runs import ROOT, SmallRuns, contents
 from user_files import GOOD, write_file
 
 from benchmark import __version__, cli
@@ -148,68 +147,11 @@ def test_a_cell_that_fails_ends_with_1_and_goes_before_other_codes(runs, say, tm
 
 
 def test_ctrl_c_anywhere_ends_with_130(runs, say, monkeypatch):
-    monkeypatch.setattr("benchmark.engine.read_task", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("benchmark.jobs.workshop.read_task", lambda *_: signal.raise_signal(signal.SIGINT))
     code, _, err = say(*runs.arguments("run", *cells("fbank")))
     assert code == 130
     assert "stopped; what was finished is kept" in err
     assert "Traceback" not in err
-
-
-# plan
-
-
-def untimed(planned):
-    """Without how long hearing takes, which is measured anew."""
-    return re.sub(r"about \S+ \w+ of hearing", "", planned)
-
-
-def test_plan_and_dry_run_change_nothing(done_runs, say, tmp_path):
-    before = snapshot(done_runs.folder, done_runs.data, tmp_path)
-    words = cells("fbank", "mel", task="all")
-    code, planned, _ = say(*done_runs.arguments("plan", *words))
-    assert code == 0
-    code, dry, err = say(*done_runs.arguments("run", *words, "--dry-run"))
-    assert (code, untimed(dry), err) == (0, untimed(planned), "")
-    assert "fbank / ks / seed 1337: done" in planned
-    assert "mel / er / seed 1337: to do" in planned
-    assert f"data  {done_runs.data / 'VoxCeleb1'}" in planned
-    assert "30 cells, 15 to do" in planned
-    nowhere = ["--cache", tmp_path / "cache", "--results", tmp_path / "results"]
-    assert say("plan", *words, "--data", done_runs.data, *nowhere, "--set", "asv.dev_speakers=2")[0] == 0
-    code, out, _ = say("plan", *words, "--mini", *nowhere)
-    assert code == 0
-    assert f"will be made in {tmp_path / 'cache' / 'mini'}" in out
-    assert snapshot(done_runs.folder, done_runs.data, tmp_path) == before
-
-
-def test_a_plan_as_json_has_the_figures_of_the_run(done_runs, say):
-    tasks = "sid er asv sd ss se qbe"
-    code, out, _ = say(*done_runs.arguments("plan", *cells("fbank", "mel_no_cmvn", task=tasks), "--json"))
-    assert code == 0
-    planned = {(cell["upstream"], cell["task"]): cell for cell in json.loads(out)}
-    assert len(planned) == 2 * 7
-    for row in done_runs.outcome.rows:
-        if row.upstream == "fbank" and row.task in tasks.split():
-            cell = planned["fbank", row.task]
-            assert (cell["state"], cell["bytes_to_write"]) == ("done", 0)
-            assert cell["row"] == str(done_runs.results / "fbank" / row.task / row.id / "row.json")
-            assert cell["examples"] == row.cost["examples"]
-            assert cell["audio_hours"] == pytest.approx(row.cost["audio_hours"], rel=0.05, abs=0.002)
-            assert cell["optimizer_steps"] * cell["learning_rates"] == row.cost.get("optimizer_steps", 0)
-            assert cell["pairs"] == row.cost.get("pairs", 0)
-            assert planned["mel_no_cmvn", row.task]["state"] == "to do"
-            assert planned["mel_no_cmvn", row.task]["bytes_to_write"] > 10_000
-
-
-def test_a_plan_says_what_is_missing(runs, say, tmp_path):
-    runs.data = tmp_path
-    (tmp_path / "VoxCeleb1").mkdir()
-    code, out, err = say(*runs.arguments("plan", *cells("fbank", task="ks sid")))
-    assert code == 3
-    assert "fbank / ks / seed 1337: missing: speech_commands" in out
-    assert f"{tmp_path / 'speech_commands_v0.01'}  (missing)" in err
-    assert "veri_test_class.txt" in err
-    assert "2 cells, 0 to do" in out
 
 
 # list, data, doctor

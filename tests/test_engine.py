@@ -45,7 +45,7 @@ def test_live_features_give_the_same_row_where_nothing_is_cropped(done_runs, run
     """And where training crops, another one, that says where its crops come from."""
     runs.set = (*runs.set, "sid.steps=2", "sid.eval_every=1")
     live = runs.run("fbank_no_cmvn", task=["ic", "sid"], features="live").rows
-    assert not runs.cache.exists()
+    assert not (runs.cache / "features").exists()
     done = rows_by_task(done_runs, "fbank_no_cmvn")
     kept = [done["ic"], done["sid"]]
     assert [row.features["mode"] for row in live] == ["live", "live"]
@@ -136,7 +136,7 @@ def test_a_full_disk_fails_the_cell_and_what_was_finished_serves_the_next_try(ru
 
     with monkeypatch.context() as patch:
         patch.setattr("benchmark.compute._write_beside", full)
-        patch.setattr("benchmark.engine.failed", full)  # nor is there room for the row of the failure
+        patch.setattr("benchmark.jobs.workshop.failed", full)  # nor is there room for the row of the failure
         outcome = runs.run("mfcc_no_cmvn", task="ks")
     assert (outcome.exit_code, [str(error) for error in outcome.errors]) == (1, ["no space left"])
     before = snapshot(runs.cache)

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from feature_sets import SHARD, counting, noise_corpus, put_noise, request
+from feature_sets import SHARD, counting, noise_corpus, put_noise, request, shard_paths, shards
 
 from downstream.represent import extraction, store
-from downstream.represent.extraction import bytes_to_write, stored
+from downstream.represent.extraction import bytes_to_write, missing, stored
 from downstream.represent.features import LiveFeatures
+from downstream.represent.kept import is_in_use
+from downstream.represent.pool import shard_lock
 from upstream.errors import ContractError, DataError, ResourceError
 
 ROOT = Path(__file__).parents[1]
@@ -46,28 +48,25 @@ def make(asked, cache, say=None):
     return features, asked.upstream.calls
 
 
-def shards(cache):
-    return {path.name: path.read_bytes() for path in sorted(cache.rglob("*.shard"))}
-
-
 @pytest.fixture(scope="module")
 def whole(manifest, tmp_path_factory):
     """What a process alone and undisturbed makes."""
     cache = tmp_path_factory.mktemp("whole")
+    asked = request(counting(), manifest, croppable=True, crop_seconds=0.1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extraction, "_SHARD_RECORDS", dict.fromkeys(extraction._SHARD_RECORDS, SHARD))
-        make(request(counting(), manifest, croppable=True, crop_seconds=0.1), cache)
-    found = shards(cache)
-    assert list(found) == [f"{number:05d}.shard" for number in range(SHARDS)]
-    return found
+        make(asked, cache)
+    paths = shard_paths(asked, cache)
+    assert [len(store.read_index(path)) for path in paths] == [SHARD] * (SHARDS - 1) + [COUNT % SHARD]
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def test_what_is_made_is_not_made_again(asked, whole, tmp_path):
     assert make(asked(), tmp_path)[1] == COUNT
     assert shards(tmp_path) == whole
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "used"}
     assert make(asked(), tmp_path)[1] == 0
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
 @pytest.mark.parametrize("at", [1, SHARD, SHARD + 1, 2 * SHARD + 5, COUNT])
@@ -87,7 +86,7 @@ def test_a_stop_costs_no_more_than_a_shard(at, asked, whole, tmp_path):
 
 def test_a_damaged_shard_is_said_and_made_again(asked, whole, tmp_path):
     features, _ = make(asked(), tmp_path)
-    paths = sorted(features.folder.glob("*.shard"))
+    paths = shard_paths(features.request, tmp_path)
     os.truncate(paths[1], paths[1].stat().st_size // 2)
     content = bytearray(paths[2].read_bytes())
     content[100] ^= 1
@@ -98,24 +97,23 @@ def test_a_damaged_shard_is_said_and_made_again(asked, whole, tmp_path):
     assert shards(tmp_path) == whole
     reasons = (paths[1], "cut short"), (paths[2], "records are damaged"), (paths[3], "only 0 bytes")
     assert len(said) == len(reasons)
-    for line, (path, reason) in zip(said, reasons, strict=True):
-        assert str(path) in line
+    for path, reason in reasons:
+        [line] = [line for line in said if str(path) in line]
         assert reason in line
-        assert "made again" in line
+        assert "what is needed of it is heard again" in line
 
 
-def test_a_shard_of_another_length_is_made_again(asked, whole, tmp_path):
-    """Whole, but not the one that belongs there."""
+def test_a_record_counts_for_what_it_holds_wherever_it_lies(asked, whole, tmp_path):
+    """One shard under the name of another: nothing is said of it but what is missing."""
     features, _ = make(asked(), tmp_path)
-    shutil.copy(features.folder / "00003.shard", features.folder / "00000.shard")
-    said = []
-    assert make(asked(), tmp_path, said.append)[1] == SHARD
-    assert f"{COUNT % SHARD} records where {SHARD} belong" in said[0]
+    paths = shard_paths(features.request, tmp_path)
+    shutil.copy(paths[3], paths[0])
+    assert make(asked(), tmp_path)[1] == SHARD
     assert shards(tmp_path) == whole
 
 
-def test_a_changed_file_makes_its_shard_again(tmp_path):
-    """Of the same size, so that the key is the same: the time tells."""
+def test_only_a_changed_file_is_heard_again(tmp_path):
+    """Of the same size: the time tells."""
     manifest = noise_corpus(tmp_path / "data", COUNT, 0.2)
     make(request(counting(), manifest), tmp_path)
     before = shards(tmp_path)
@@ -123,12 +121,22 @@ def test_a_changed_file_makes_its_shard_again(tmp_path):
     os.utime(tmp_path / "data" / "011.wav", (10**9, 10**9))
     said, again = [], request(counting(), manifest)
     features = stored(again, tmp_path, False, said.append)
-    assert again.upstream.calls == SHARD
+    assert again.upstream.calls == 2
     assert len(said) == 1
-    assert "00001.shard: 2 of its audio files changed since; made again" in said[0]
-    assert torch.equal(features.batch(np.array([10])), LiveFeatures(again).batch(np.array([10])))
-    changed = {name for name, content in shards(tmp_path).items() if content != before[name]}
-    assert changed == {"00001.shard"}
+    assert f"{features.folder}: 2 of its audio files changed since; heard again" in said[0]
+    assert torch.equal(features.batch(np.arange(COUNT)), LiveFeatures(again).batch(np.arange(COUNT)))
+    assert before.items() < shards(tmp_path).items()
+
+
+def test_a_shard_of_which_every_file_changed_is_removed(tmp_path):
+    manifest = noise_corpus(tmp_path / "data", COUNT, 0.2)
+    features, _ = make(request(counting(), manifest), tmp_path)
+    paths = shard_paths(features.request, tmp_path)
+    for number in range(SHARD, 2 * SHARD):
+        os.utime(tmp_path / "data" / f"{number:03d}.wav", (10**9, 10**9))
+    make(request(counting(), manifest), tmp_path, [].append)
+    assert len(shards(tmp_path)) == SHARDS
+    assert [path.exists() for path in paths] == [True, False, True, True]
 
 
 def test_an_utterance_that_cannot_be_heard_is_named_and_the_rest_kept(tmp_path):
@@ -137,7 +145,7 @@ def test_an_utterance_that_cannot_be_heard_is_named_and_the_rest_kept(tmp_path):
     (tmp_path / "data" / "020.wav").write_bytes(good[:-500])
     with pytest.raises(DataError, match=r"020\.wav is truncated.*\[while .*mel_no_cmvn on u20 \(020\.wav\)\]"):
         make(request(counting(), manifest), tmp_path)
-    assert list(shards(tmp_path)) == ["00000.shard", "00001.shard"]
+    assert len(shards(tmp_path)) == 2
     (tmp_path / "data" / "020.wav").write_bytes(b"no audio" * 100)
     with pytest.raises(DataError, match=r"020\.wav is no audio"):
         make(request(counting(), manifest), tmp_path)
@@ -171,14 +179,14 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards(manifest, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (SHARD * 81 * 4 + 2000, hard))
     try:
-        told = r"no space left while writing .*00002\.shard.*Finished parts are kept"
+        told = r"no space left while writing .*\.shard.*Finished parts are kept"
         with pytest.raises(ResourceError, match=told) as full:
             make(tried, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert list(shards(tmp_path)) == ["00000.shard", "00001.shard"]
+    assert len(shards(tmp_path)) == 2
     assert not list(tmp_path.rglob("*.partial"))
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("read-ahead", "shard-writer"))]
     assert full.tb is not None  # the threads did not end because the error was forgotten
     again = request(counting(), manifest, croppable=cropped, crop_seconds=0.1)
     assert make(again, tmp_path)[1] == COUNT - 2 * SHARD
@@ -187,11 +195,12 @@ def test_a_disk_that_fills_up_keeps_the_finished_shards(manifest, tmp_path):
 def test_the_estimate_is_near_what_is_written(asked, tmp_path):
     estimate = bytes_to_write(asked(), tmp_path)
     features, _ = make(asked(), tmp_path)
-    records = sum(store.read_index(path).offset[-1] for path in features.folder.glob("*.shard"))
-    assert 0.8 * records < estimate < 1.5 * features.facts()["bytes"]
+    assert 0.95 * features.facts()["bytes"] < estimate < 1.05 * features.facts()["bytes"]
     assert bytes_to_write(asked(), tmp_path) == 0
-    (features.folder / "00000.shard").unlink()
-    assert bytes_to_write(asked(), tmp_path) == pytest.approx(estimate / SHARDS, abs=1)
+    shard_paths(features.request, tmp_path)[1].unlink()
+    lacking = np.arange(SHARD, 2 * SHARD)
+    assert missing(asked(), tmp_path).tolist() == lacking.tolist()
+    assert bytes_to_write(asked(), tmp_path) == asked().bytes_estimate(lacking) > 0
 
 
 # Several processes
@@ -219,7 +228,8 @@ model = counting("mel_no_cmvn", int(sys.argv[1]), stall)
 asked = request(model, manifest, croppable=True, crop_seconds=0.1)
 print("ready", flush=True)
 sys.stdin.readline()
-extraction.stored(asked, Path({cache!r}), False, print)
+part = tuple(map(int, sys.argv[2:]))
+extraction.hear([asked], Path({cache!r}), progress=False, part=part)
 print("heard", model.calls, flush=True)
 """
 
@@ -230,10 +240,11 @@ def worker(manifest, tmp_path):
     code = WORKER.format(tests=str(Path(__file__).parent), folder=str(manifest.root), count=COUNT, cache=str(tmp_path))
     started = []
 
-    def start(stall_at=-1):
+    def start(stall_at=-1, part=(0, 1)):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, "-c", code, str(stall_at)], cwd=ROOT, env=environment, **pipes)
+        command = [sys.executable, "-c", code, *map(str, (stall_at, *part))]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
         started.append(process)
         return process
 
@@ -243,9 +254,17 @@ def worker(manifest, tmp_path):
         process.communicate()
 
 
+def wait_for_shards(cache, names, *processes):
+    deadline = time.monotonic() + 60
+    while not names <= shards(cache).keys():
+        assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < deadline, f"{names - shards(cache).keys()} are not made"
+        time.sleep(0.01)
+
+
 def test_processes_share_the_work_and_take_over_from_one_that_is_killed(worker, whole, tmp_path):
-    """Two work at the same time. A third holds a shard and is killed in the middle of it: they wait for it, then make
-    that shard too. Nothing is heard twice but the beginning of that one shard."""
+    """Two work at the same time. A third holds a shard and the next one, and is killed in the middle: they wait for it,
+    then make those shards too. Nothing is heard twice but the beginning of those two."""
     victim, *others = worker(SHARD + 3), worker(), worker()
     for process in (victim, *others):
         assert process.stdout.readline() == "ready\n"
@@ -253,13 +272,34 @@ def test_processes_share_the_work_and_take_over_from_one_that_is_killed(worker, 
     assert victim.stdout.readline() == "stalled\n"  # one shard is finished, another begun
     for process in others:
         process.stdin.write("\n")
-    while len(shards(tmp_path)) < SHARDS - 1:
-        assert all(process.poll() is None for process in others)
-        time.sleep(0.01)
-    assert "00001.shard" not in shards(tmp_path)
+    names = list(whole)
+    wait_for_shards(tmp_path, {names[0], names[3]}, *others)
+    time.sleep(0.1)
+    assert shards(tmp_path).keys() == {names[0], names[3]}
+    assert list(tmp_path.rglob(f".{names[1]}.{victim.pid}.partial"))
     victim.kill()
     said = [process.communicate()[0].split() for process in others]
     assert [process.returncode for process in others] == [0, 0]
     assert [words[:-1] for words in said] == [["heard"], ["heard"]]
     assert sum(int(words[-1]) for words in said) == COUNT - SHARD
+    assert shards(tmp_path) == whole
+    assert not list(tmp_path.rglob("*.partial"))
+    [folder] = tmp_path.glob("features/*/*")
+    assert not is_in_use(folder)
+    assert all(shard_lock(folder / name).acquire(wait=False) for name in whole)
+
+
+def test_each_process_begins_with_a_part_of_its_own(worker, whole, tmp_path):
+    """All of a part is done before anything else: the first of four stalls at the second shard of its half."""
+    victim, other = worker(SHARD + 3, part=(0, 2)), worker(part=(1, 2))
+    for process in (victim, other):
+        assert process.stdout.readline() == "ready\n"
+    victim.stdin.write("\n")
+    assert victim.stdout.readline() == "stalled\n"
+    names = list(whole)
+    assert shards(tmp_path).keys() == {names[0]}
+    other.stdin.write("\n")
+    wait_for_shards(tmp_path, {names[1]}, other)
+    victim.kill()
+    assert other.communicate()[0].split() == ["heard", str(COUNT - SHARD)]
     assert shards(tmp_path) == whole

@@ -12,8 +12,9 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from downstream.represent import hearing
-from downstream.represent.hearing import Clip, Listener, read_ahead
+from downstream.represent.hearing import Clip, Listener
 from downstream.represent.pooling import RunningSums
+from downstream.represent.reading import THREADS, read_ahead
 from upstream.encoder import shape as shapes
 from upstream.errors import ContractError, DataError, ResourceError
 from upstream.loaded import LoadedUpstream, Provided
@@ -367,7 +368,7 @@ def test_an_interrupt_ends_the_threads_and_reads_no_more():
         timer.start()
         list(read_ahead(slow, range(100), [1.0] * 100, 1000.0))
     assert no_threads()
-    assert len(read) <= 2 * hearing._THREADS
+    assert len(read) <= 2 * THREADS
 
 
 def test_an_upstream_that_stops_leaves_no_threads():

@@ -16,7 +16,6 @@ import upstream
 from benchmark import engine
 from benchmark.cells import load_protocol, read_task
 from benchmark.cli import main
-from benchmark.modes import prices
 from benchmark.options import Options
 from downstream.fit.sequence_grid import MixedHead
 from downstream.fit.sequence_heads import FrameLinear, Recurrent
@@ -24,7 +23,6 @@ from downstream.metrics.edits import characters, compare, single_space_words, un
 from downstream.metrics.slots import slot_scores
 from downstream.represent.extraction import stored
 from downstream.tasks import asr
-from upstream.audio import read_header
 from upstream.errors import ResourceError, UsageError
 
 METRICS = {
@@ -166,14 +164,14 @@ def test_after_extract_no_audio_is_opened(runs, mini_data, tmp_path):
     root = librispeech_of_one_s_own(mini_data, runs.data)
     options = Options.of(**runs.options("mel_no_cmvn", task="pr", features="frames"))
     assert engine.extract(options).exit_code == 0
-    before = snapshot(runs.cache)
+    before = snapshot(runs.cache / "features")
     for path in root.rglob("*.flac"):
         stat = path.stat()
         path.write_bytes(bytes(stat.st_size))
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     outcome = runs.run("mel_no_cmvn", task=["pr", "asr"], features="frames")
     assert (outcome.exit_code, outcome.fresh) == (0, 2)
-    assert snapshot(runs.cache) == before
+    assert snapshot(runs.cache / "features") == before
     live = runs.run("mel_no_cmvn", task="pr", features="live")  # which does open them
     assert live.exit_code == 1
 
@@ -191,16 +189,14 @@ def free_space(monkeypatch, free):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**12, used=0, free=free))
 
 
-def test_auto_keeps_frames_when_there_is_space_and_that_saves_hearing(runs, monkeypatch, capsys):
-    def mode(*changes, free=10**12):
+def test_auto_keeps_frames_when_there_is_space(runs, monkeypatch, capsys):
+    def mode(free):
         free_space(monkeypatch, free)
-        runs.set = (*runs.set, *changes)
         assert main(runs.arguments("plan", "--upstream", "mel", "--task", "asr", "--json")) == 0
         return json.loads(capsys.readouterr().out)[0]["features"]
 
-    assert mode() == "frames"
+    assert mode(free=10**12) == "frames"
     assert mode(free=10**5) == "live"
-    assert mode("asr.steps=1", "asr.batch=1") == "live"  # which hears fewer utterances than the corpus has
 
 
 def test_what_was_begun_goes_on_in_its_mode(runs, monkeypatch, capsys):
@@ -215,7 +211,7 @@ def test_what_was_begun_goes_on_in_its_mode(runs, monkeypatch, capsys):
     (row,) = runs.run("mel_no_cmvn", task="pr", features="auto").rows
     assert (row.status, row.features["mode"]) == ("done", "live")
     assert runs.run("mel_no_cmvn", task="pr").fresh == 0  # nor is what is done so done again in another
-    assert not runs.cache.exists()
+    assert not (runs.cache / "features").exists()
     free_space(monkeypatch, 10)
     with pytest.raises(ResourceError, match="features live"):  # where keeping was asked for, nothing else is done
         engine.run(Options.of(**runs.options("mel_no_cmvn", task="asr", features="frames")), raise_errors=True)
@@ -232,29 +228,12 @@ def test_what_failed_in_one_mode_and_was_done_in_the_other_is_done(runs, monkeyp
     assert (again.fresh, again.rows[0].id) == (0, live.id)
 
 
-def test_prices_are_those_of_what_would_be_heard(runs):
-    """Kept: every utterance once. Live: four steps of four, two looks at dev, one at test."""
-    options = Options.of(**runs.options("mel_no_cmvn", task="asr"))
-    reading = read_task("asr", runs.data, load_protocol(options), None)
-    loaded = upstream.load("mel_no_cmvn", device="cpu")
-    seconds = {
-        split: [read_header(reading.manifest.path(e)).seconds for e in examples]
-        for split, examples in reading.manifest.splits.items()
-    }
-    kept, live = prices(reading, loaded, runs.cache)
-    assert (kept.mode, live.mode, live.bytes_to_write) == ("frames", "live", 0)
-    assert kept.audio_seconds == pytest.approx(sum(map(sum, seconds.values())), rel=0.02)
-    drawn = 4 * 4 * np.mean(seconds["train"])
-    assert live.audio_seconds == pytest.approx(drawn + 2 * sum(seconds["dev"]) + sum(seconds["test"]), rel=0.05)
-    assert not runs.cache.exists()
-
-
-def test_a_plan_has_the_prices_of_both_modes(runs, capsys):
+def test_a_plan_has_both_modes(runs, capsys):
     words = ["--upstream", "mel_no_cmvn", "--task", "asr", "ks"]
     assert main(runs.arguments("plan", *words)) == 0
     text = capsys.readouterr().out
-    assert "frames features: 1.2 MB to write, about" in text
-    assert "(instead of live features: 0.0 MB to write, about" in text
+    assert "frames: heard once instead of" in text
+    assert "(instead of live: 0 B to write, about" in text
 
     def planned():
         assert main(runs.arguments("plan", *words, "--json")) == 0
@@ -264,7 +243,7 @@ def test_a_plan_has_the_prices_of_both_modes(runs, capsys):
     assert (asr_cell["features"], asr_cell["other_features"]) == ("frames", "live")
     assert (ks_cell["features"], ks_cell["other_features"]) == ("pooled", "live")
     assert asr_cell["other_bytes"] == 0
-    assert 0 <= asr_cell["hearing_seconds"] <= asr_cell["other_hearing_seconds"] < 60
+    assert 0 <= asr_cell["hearing_seconds"] <= asr_cell["other_hearing_seconds"]
     options = Options.of(**runs.options("mel_no_cmvn", task="asr"))
     assert engine.extract(options).exit_code == 0
     written = sum(path.stat().st_size for path in runs.cache.rglob("*.shard"))

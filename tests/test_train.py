@@ -11,10 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from downstream.fit import train as training
+from downstream.fit import train as loop
 from downstream.fit.grid import MeanLinearGrid
+from downstream.fit.looking import predict
+from downstream.fit.running import Split, Training
 from downstream.fit.sampling import Pool
-from downstream.fit.train import Interrupted, Split, fit, predict
+from downstream.fit.stopping import Interrupted
+from downstream.fit.train import fit
 from downstream.objectives.classification import Classification
 from downstream.protocols import load
 from downstream.tasks import Fold
@@ -33,7 +36,7 @@ OBJECTIVE = Classification((tuple("abc"),))
 class Memory:
     """Features that need no audio; may do something at one of the batches that training asks for."""
 
-    eval_rows, ahead = 256, 0
+    mode, eval_rows, ahead = "pooled", 256, 0
 
     def __init__(self, means, samples=1000, at=None, then=None):
         self.means, self.samples = means, np.full(len(means), samples)
@@ -55,7 +58,7 @@ def clouds(count=60, seed=0):
     return torch.stack([good, torch.randn(count, DIM, generator=random)], dim=1), targets[:, None]
 
 
-class Training:
+class Learning:
     """A training on clouds: rows 0 to 39 to learn from, the others to be selected on."""
 
     def __init__(self, checkpoint, rates=(1e-1, 1e-3), protocol=PROTOCOL, grid=None, at=None, then=None, seed=0):
@@ -68,17 +71,24 @@ class Training:
         self.splits = [
             Split(Pool([examples[r] for r in rows]), rows, targets[rows], np.ones(len(rows))) for rows in parts
         ]
-        self.rest = protocol, None, seed, checkpoint, False
-        self.checkpoint = checkpoint
+        self.rest, self.crop_samples, self.checkpoint = (protocol, seed, checkpoint), None, checkpoint
+
+    def training(self, on_look=lambda history: None):
+        return Training(self.fold, OBJECTIVE, self.grid, *self.splits, *self.rest, on_look)
 
     def __call__(self, on_look=lambda history: None):
-        return fit(self.fold, OBJECTIVE, self.grid, self.features, *self.splits, *self.rest, on_look)
+        """Alone; its progress, or the error with which it ended."""
+        training = self.training(on_look)
+        [error] = fit([training], self.features, self.crop_samples, progress_bar=False)
+        if error:
+            raise error
+        return training.progress
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """An undisturbed training, and the bytes it leaves."""
-    one = Training(tmp_path_factory.mktemp("straight") / "all.state")
+    one = Learning(tmp_path_factory.mktemp("straight") / "all.state")
     progress = one()
     return progress, one.checkpoint.read_bytes()
 
@@ -94,7 +104,7 @@ def test_it_learns(straight):
 
 
 def test_the_layer_that_helps_gets_the_weight(tmp_path):
-    one = Training(tmp_path / "all.state", protocol=dataclasses.replace(PROTOCOL, steps=100, eval_every=100))
+    one = Learning(tmp_path / "all.state", protocol=dataclasses.replace(PROTOCOL, steps=100, eval_every=100))
     one()
     assert one.grid.layer_weights(0)[0] > 0.8
 
@@ -115,7 +125,8 @@ def test_training_sees_the_targets_of_the_rows_it_drew(tmp_path):
     examples = [Example(str(row), "", ("x",)) for row in rows]
     fold = Fold("all", Pool(examples), Pool(examples[:9]), Pool([]))
     splits = [Split(Pool(examples[: len(r)]), r, targets[r], np.ones(len(r))) for r in (rows, rows[:9])]
-    fit(fold, OBJECTIVE, grid, features, *splits, PROTOCOL, None, 0, tmp_path / "all.state", False)
+    training = Training(fold, OBJECTIVE, grid, *splits, PROTOCOL, 0, tmp_path / "all.state")
+    assert fit([training], features, None, progress_bar=False) == [None]
     assert len(seen) == STEPS
     of_row = {tuple(mean.flatten().tolist()): target for mean, target in zip(means, targets, strict=True)}
     assert all(
@@ -124,8 +135,8 @@ def test_training_sees_the_targets_of_the_rows_it_drew(tmp_path):
 
 
 def test_crops_are_asked_for_in_training_only(tmp_path):
-    one = Training(tmp_path / "all.state")
-    one.rest = PROTOCOL, 300, *one.rest[2:]
+    one = Learning(tmp_path / "all.state")
+    one.crop_samples = 300
     one()
     starts = [s for _, s in one.features.asked]
     assert sum(s is None for s in starts) == STEPS // LOOK
@@ -141,6 +152,7 @@ class Scripted:
     def __init__(self, *scripts):
         self.scripts, self.look, self.kept = scripts, -1, []
         self.rates, self.only_layers, self.device, self.threads = [0.1] * len(scripts), [], CPU, 1
+        self.live = list(range(len(scripts)))
         self.losses = iter(float(n) for n in range(1000))
 
     def step(self, means, targets, weights):
@@ -163,7 +175,7 @@ class Scripted:
 def test_only_what_is_strictly_better_is_kept(tmp_path):
     """Of equals the earliest stays; the first look is kept even at zero."""
     grid = Scripted([10, 15, 15, 12, 16, 16], [0, 0, 3, 3, 2, 1])
-    progress = Training(tmp_path / "x", protocol=dataclasses.replace(PROTOCOL, steps=60), grid=grid)()
+    progress = Learning(tmp_path / "x", protocol=dataclasses.replace(PROTOCOL, steps=60), grid=grid)()
     assert [look for point, look in grid.kept if point == 0] == [0, 1, 4]
     assert [look for point, look in grid.kept if point == 1] == [0, 2]
     assert progress.best_step == [50, 30]
@@ -172,20 +184,20 @@ def test_only_what_is_strictly_better_is_kept(tmp_path):
 
 
 def test_the_loss_told_is_the_mean_since_the_last_look(tmp_path):
-    progress = Training(tmp_path / "x", grid=Scripted([1] * 4, [1] * 4))()
+    progress = Learning(tmp_path / "x", grid=Scripted([1] * 4, [1] * 4))()
     assert [look["train_loss"][0] for look in progress.history] == [4.5, 14.5, 24.5, 34.5]
     assert [look["train_loss"][1] for look in progress.history] == [9.0, None, 49.0, 69.0]  # JSON has no NaN
 
 
 def test_the_last_step_is_looked_at_whatever_the_interval(tmp_path):
     protocol = dataclasses.replace(PROTOCOL, steps=25)
-    progress = Training(tmp_path / "x", protocol=protocol, grid=Scripted([1, 2, 3]))()
+    progress = Learning(tmp_path / "x", protocol=protocol, grid=Scripted([1, 2, 3]))()
     assert [look["step"] for look in progress.history] == [10, 20, 25]
     assert progress.history[-1]["train_loss"] == [22.0]
 
 
 def test_dev_counts_weigh_the_score_and_zeros_are_not_computed(tmp_path):
-    one = Training(tmp_path / "x", grid=Scripted([15] * 4))
+    one = Learning(tmp_path / "x", grid=Scripted([15] * 4))
     one.splits[1].counts = np.array([0.0] * 10 + [1.0] * 5 + [3.0] * 5)  # of the last ten five are right, at one each
     one.grid.predict = lambda means, best: Scripted.predict(one.grid, means, best)[:, 10:]
     assert one().best_dev == [25.0]
@@ -202,13 +214,13 @@ def stop():
 @pytest.mark.parametrize("at", [1, 7, 14, 22, 29, 44])  # batches asked for: training steps, and looks at dev among them
 def test_ctrl_c_saves_and_the_same_training_ends_with_the_same_bytes(at, straight, tmp_path):
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    first = Training(tmp_path / "all.state", at=at, then=stop)
+    first = Learning(tmp_path / "all.state", at=at, then=stop)
     with pytest.raises(Interrupted):
         first()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     with safe_open(first.checkpoint, "pt") as file:
         step = json.loads(file.metadata()["progress"])["step"]
-    second = Training(tmp_path / "all.state")
+    second = Learning(tmp_path / "all.state")
     progress = second()
     assert len(second.features.asked) == (STEPS - step) + (4 - step // LOOK)  # nothing done twice
     assert progress == straight[0]
@@ -217,8 +229,8 @@ def test_ctrl_c_saves_and_the_same_training_ends_with_the_same_bytes(at, straigh
 
 def test_sigterm_saves_too(straight, tmp_path):
     with pytest.raises(Interrupted):
-        Training(tmp_path / "all.state", at=17, then=lambda: signal.raise_signal(signal.SIGTERM))()
-    again = Training(tmp_path / "all.state")
+        Learning(tmp_path / "all.state", at=17, then=lambda: signal.raise_signal(signal.SIGTERM))()
+    again = Learning(tmp_path / "all.state")
     assert again() == straight[0]
     assert again.checkpoint.read_bytes() == straight[1]
 
@@ -233,24 +245,24 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
         seen.append("and after the second")
 
     with pytest.raises(KeyboardInterrupt) as caught:
-        Training(tmp_path / "all.state", at=5, then=twice)()
+        Learning(tmp_path / "all.state", at=5, then=twice)()
     assert not isinstance(caught.value, Interrupted)
     assert seen == ["still here after the first"]
 
 
 @pytest.mark.parametrize("look", [1, 2, 3])
 def test_a_crash_goes_back_to_the_last_save(look, straight, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_SAVE_SECONDS", -1.0)
-    monkeypatch.setattr(training, "_SAVING_SHARE", float("inf"))
+    monkeypatch.setattr(loop, "_SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(loop, "_SAVING_SHARE", float("inf"))
 
     def crash(history):
         if len(history) == look:
             raise MemoryError
 
-    first = Training(tmp_path / "all.state")
+    first = Learning(tmp_path / "all.state")
     with pytest.raises(MemoryError):
         first(crash)
-    second = Training(tmp_path / "all.state")
+    second = Learning(tmp_path / "all.state")
     assert second() == straight[0]
     assert len(second.features.asked) == (STEPS - look * LOOK) + 4 - look
     assert second.checkpoint.read_bytes() == straight[1]
@@ -258,7 +270,7 @@ def test_a_crash_goes_back_to_the_last_save(look, straight, tmp_path, monkeypatc
 
 def test_a_finished_training_is_not_trained_again(straight, tmp_path):
     (tmp_path / "all.state").write_bytes(straight[1])
-    one = Training(tmp_path / "all.state")
+    one = Learning(tmp_path / "all.state")
     assert one() == straight[0]
     assert one.features.asked == []
     assert one.grid.head(0).from_means(clouds()[0]).argmax(-1).eq(clouds()[1][:, 0]).float().mean() > 0.9
@@ -268,11 +280,11 @@ def test_a_finished_training_is_not_trained_again(straight, tmp_path):
 def test_a_damaged_checkpoint_is_said_and_the_training_starts_again(damage, straight, tmp_path, capsys):
     path, whole = tmp_path / "all.state", straight[1]
     if damage == "of another grid":
-        Training(path, rates=(0.1, 0.01, 0.001))()
+        Learning(path, rates=(0.1, 0.01, 0.001))()
     else:
         renamed = whole.replace(b'"progress"', b'"regressp"')
         path.write_bytes({"empty": b"", "cut": whole[:-9], "noise": b"\x9c" * 900, "no progress": renamed}[damage])
-    one = Training(path)
+    one = Learning(path)
     assert one() == straight[0]
     assert path.read_bytes() == whole
     said = capsys.readouterr()
@@ -282,7 +294,7 @@ def test_a_damaged_checkpoint_is_said_and_the_training_starts_again(damage, stra
 
 def test_outside_the_main_thread_it_runs_without_signals(straight, tmp_path):
     results = []
-    one = Training(tmp_path / "all.state")
+    one = Learning(tmp_path / "all.state")
     thread = threading.Thread(target=lambda: results.append(one()))
     thread.start()
     thread.join()
@@ -316,7 +328,7 @@ def test_utterances_of_similar_length_are_looked_at_together():
 
 
 def test_what_is_read_ahead_trains_to_the_same_bytes(straight, tmp_path):
-    one = Training(tmp_path / "all.state")
+    one = Learning(tmp_path / "all.state")
     one.features.ahead = 2
     assert one() == straight[0]
     assert one.checkpoint.read_bytes() == straight[1]
@@ -331,19 +343,19 @@ def test_class_names_become_numbers():
 
 
 def test_a_checkpoint_of_another_shape_leaves_no_trace(tmp_path):
-    Training(tmp_path / "a")()
+    Learning(tmp_path / "a")()
     small = dataclasses.replace(PROTOCOL, projector=12)
-    expected = Training(tmp_path / "b", protocol=small)()
+    expected = Learning(tmp_path / "b", protocol=small)()
     shutil.copy(tmp_path / "a", tmp_path / "c")
-    assert Training(tmp_path / "c", protocol=small)() == expected
+    assert Learning(tmp_path / "c", protocol=small)() == expected
 
 
 def test_a_damaged_tensor_in_a_checkpoint_is_noticed(tmp_path, capsys):
-    one = Training(tmp_path / "a")
+    one = Learning(tmp_path / "a")
     one()
     content = bytearray((tmp_path / "a").read_bytes())
     content[-1000] ^= 0x40
     (tmp_path / "a").write_bytes(content)
-    again = Training(tmp_path / "a")
+    again = Learning(tmp_path / "a")
     again()
     assert again.features.asked

@@ -2,16 +2,17 @@
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from upstream import registry
-from upstream.contract import Declared, check_call, probe, read_output
+from upstream.contract import Declared, Shape, check_call, probe, read_output
 from upstream.cost import Cost, measure, parameters_of
 from upstream.devices import full_float32, pick_device, pick_dtype, threads
 from upstream.errors import BenchmarkError, ContractError, DataError, MissingError, ResourceError, UsageError
@@ -46,38 +47,122 @@ class Provided:
     note: str | None = None  # what whoever reads a row should know of how it hears
 
 
+@dataclass
+class Remembered:
+    """What is known of a loaded upstream without its model: enough to plan with, and to find what it heard before."""
+
+    name: str
+    fingerprint: str
+    shape: Shape
+    max_batch: int | None
+    min_samples: int | None
+    receptive_field: int | None
+    batch_seconds: float
+    note: str | None
+    concurrent: bool
+    one_thread: bool
+    cost: Cost | None = None
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict) -> "Remembered":
+        cost = content["cost"]
+        return cls(**content | {"shape": Shape(**content["shape"]), "cost": cost and Cost(**cost)})
+
+
 class LoadedUpstream:
     """Call it with a list of 1-D 16 kHz waveforms; it returns `HiddenStates`.
 
-    `fingerprint` changes with everything that changes the bytes of the features.
+    `fingerprint` changes with everything that changes the bytes of the features. Where it can be provided `again`, its
+    model may be let go of in between, or may not have been loaded yet in this process.
     """
 
-    def __init__(self, provided: Provided, provider: str, device: torch.device, dtype: torch.dtype) -> None:
-        self._provided = provided
+    def __init__(
+        self,
+        provided: Provided | Remembered,
+        provider: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        again: Callable[[], Provided] | None = None,
+    ) -> None:
+        self._provider, self.device, self.dtype, self._again = provider, device, dtype, again
+        self._provided: Provided | None = None
+        self._loading = Lock()
         self.name = provided.name
-        self.max_batch = provided.max_batch
-        self.min_samples = provided.min_samples
-        self.receptive_field = provided.receptive_field
-        self.batch_seconds = provided.batch_seconds
-        self.note = provided.note
-        self.concurrent = provided.concurrent and device.type == "cpu"
-        self.device = device
-        self.dtype = dtype
-        declared = Declared(provided.hop, provided.num_layers, provided.dim)
-        self._threads = 1 if provided.one_thread else torch.get_num_threads()
-        with torch.no_grad(), threads(self._threads):
-            self.shape = probe(self._who, self._run, declared, device, dtype, batches=self.max_batch != 1)
+        known = provided if isinstance(provided, Remembered) else self._met(provided)
+        self.fingerprint, self.shape = known.fingerprint, known.shape
         self.hop, self.num_layers, self.dim = self.shape.hop, self.shape.num_layers, self.shape.dim
+        self.max_batch, self.min_samples = known.max_batch, known.min_samples
+        self.receptive_field, self.batch_seconds = known.receptive_field, known.batch_seconds
+        self.note, self.concurrent = known.note, known.concurrent
+        self._one_thread, self._cost = known.one_thread, known.cost
+        self._threads = self._threads_of(known.one_thread)
+
+    def _met(self, provided: Provided) -> Remembered:
+        """A model that was just loaded, after a look at what it does."""
+        self._provided = provided
+        who, declared = f"upstream '{provided.name}'", Declared(provided.hop, provided.num_layers, provided.dim)
+        with torch.no_grad(), threads(self._threads_of(provided.one_thread)):
+            shape = probe(who, self._run, declared, self.device, self.dtype, batches=provided.max_batch != 1)
         facts = {
             **provided.facts(),
-            "provider": provider,
-            "name": self.name,
-            "dtype": str(dtype),
-            "device": device.type,
+            "provider": self._provider,
+            "name": provided.name,
+            "dtype": str(self.dtype),
+            "device": self.device.type,
             "torch": torch.__version__,
         }
-        self.fingerprint = fingerprint(facts)
-        self._cost: Cost | None = None
+        return Remembered(
+            name=provided.name,
+            fingerprint=fingerprint(facts),
+            shape=shape,
+            max_batch=provided.max_batch,
+            min_samples=provided.min_samples,
+            receptive_field=provided.receptive_field,
+            batch_seconds=provided.batch_seconds,
+            note=provided.note,
+            concurrent=provided.concurrent and self.device.type == "cpu",
+            one_thread=provided.one_thread,
+        )
+
+    @staticmethod
+    def _threads_of(one_thread: bool) -> int:
+        return 1 if one_thread else torch.get_num_threads()
+
+    def remembered(self) -> Remembered:
+        """What another process needs to know instead of loading the model to find it out."""
+        return Remembered(
+            name=self.name,
+            fingerprint=self.fingerprint,
+            shape=self.shape,
+            max_batch=self.max_batch,
+            min_samples=self.min_samples,
+            receptive_field=self.receptive_field,
+            batch_seconds=self.batch_seconds,
+            note=self.note,
+            concurrent=self.concurrent,
+            one_thread=self._one_thread,
+            cost=self._cost,
+        )
+
+    @property
+    def in_memory(self) -> bool:
+        return self._provided is not None
+
+    def release(self) -> None:
+        """Let go of the model; it is loaded again when it is wanted."""
+        if self._again is not None:
+            self._provided = None
+
+    def _model(self) -> Provided:
+        """The model, loaded again where it was let go of; that it is the same one is looked at."""
+        with self._loading:
+            if self._provided is None and self._met(self._again()).fingerprint != self.fingerprint:
+                self._provided = None
+                raise DataError(f"{self._who} has changed since this command began. Run the command again.")
+            return self._provided
 
     def __repr__(self) -> str:
         return f"LoadedUpstream({self.name!r}, {self.num_layers} x {self.dim} every {self.hop} samples, {self.device})"
@@ -87,6 +172,7 @@ class LoadedUpstream:
     def __call__(self, wavs: list[Tensor]) -> HiddenStates:
         _check_waveforms(wavs)
         self._check_long_enough(wavs)
+        self._model()
         wavs = [wav.to(self.device, torch.float32) for wav in wavs]
         size = self.max_batch or len(wavs)
         # Its own number of threads, whoever calls: the same sums in the same order. Calls side by side share the cores.
@@ -96,10 +182,11 @@ class LoadedUpstream:
     def cost(self) -> Cost:
         """Parameters, arithmetic and time on ten seconds of audio; measured when first asked for."""
         if self._cost is None:
-            run, parameters = self._provided.run, self._provided.parameters
-            if parameters is None and isinstance(run, torch.nn.Module):
-                parameters = partial(parameters_of, run)
-            self._cost = measure(self, self.device, self._threads, parameters, self._provided.macs)
+            model = self._model()
+            parameters = model.parameters
+            if parameters is None and isinstance(model.run, torch.nn.Module):
+                parameters = partial(parameters_of, model.run)
+            self._cost = measure(self, self.device, self._threads, parameters, model.macs)
         return self._cost
 
     @property
@@ -121,9 +208,10 @@ class LoadedUpstream:
         return states
 
     def _run(self, wavs: list[Tensor]) -> HiddenStates:
+        model = self._provided
         try:
             with full_float32(self.device):
-                output = self._provided.run(wavs)
+                output = model.run(wavs)
         except BenchmarkError:
             raise
         except Exception as error:
@@ -133,9 +221,9 @@ class LoadedUpstream:
                     f"{self._who} ran out of memory on {len(wavs)} waveforms of up to {longest} samples: {error}. "
                     "Use smaller batches or --device cpu."
                 ) from error
-            if self._provided.source_file is None:
+            if model.source_file is None:
                 raise
-            raise _raised_by_user(self._who, error, self._provided.source_file) from error
+            raise _raised_by_user(self._who, error, model.source_file) from error
         layers, lengths = read_output(self._who, output, len(wavs))
         hop = getattr(output, "hop", None)
         return HiddenStates(layers, lengths, hop if isinstance(hop, int) else 0)
@@ -143,13 +231,28 @@ class LoadedUpstream:
 
 def load_upstream(name: str, weights: str | Path | None, device: str, dtype: str) -> LoadedUpstream:
     """See `upstream.load`."""
+    again, *where = _provider_of(name, weights, device, dtype)
+    return LoadedUpstream(again(), *where, again)
+
+
+def recall_upstream(
+    known: Remembered, name: str, weights: str | Path | None, device: str, dtype: str
+) -> LoadedUpstream:
+    """An upstream that is known from before; its model is loaded when it is first asked to hear something."""
+    again, *where = _provider_of(name, weights, device, dtype)
+    return LoadedUpstream(known, *where, again)
+
+
+def _provider_of(
+    name: str, weights: str | Path | None, device: str, dtype: str
+) -> tuple[Callable[[], Provided], str, torch.device, torch.dtype]:
     source = registry.resolve(name)
     if weights is not None and not Path(weights).expanduser().exists():
         raise MissingError(f"weights of upstream '{name}' not found: {weights}. Correct --weights.")
     chosen_device, chosen_dtype = pick_device(device), pick_dtype(dtype)
-    provide = registry.provider(source)
-    provided = provide(source, Path(weights).expanduser() if weights else None, chosen_device, chosen_dtype)
-    return LoadedUpstream(provided, source.provider, chosen_device, chosen_dtype)
+    path = Path(weights).expanduser() if weights else None
+    again = partial(registry.provider(source), source, path, chosen_device, chosen_dtype)
+    return again, source.provider, chosen_device, chosen_dtype
 
 
 def user_line(error: BaseException, file: Path) -> str:

@@ -14,7 +14,7 @@ from upstream.errors import BenchmarkError
 INTERRUPTED = 130
 _COMMANDS = {
     "run": "compute leaderboard rows: every upstream on every task",
-    "plan": "say what `run` would do: data, hours, bytes, steps; changes nothing",
+    "plan": "say what `run` would do and how long it would take: data, features, bytes, seconds",
     "extract": "make the features that `run` would train on, and stop there",
     "list": "what there is",
     "data": "make small corpora, check real ones",
@@ -26,6 +26,7 @@ _COMMANDS = {
     "results": "bring in scores made elsewhere",
     "submit": "predict.zip for the leaderboard of SUPERB",
     "score": "score prediction files made elsewhere",
+    "cache": "features that are kept: list them, verify their checksums, remove those not used",
     "doctor": "versions, devices, what works and what does not",
 }
 

@@ -26,7 +26,13 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--mini", action="store_true", help="make small corpora in the cache and use the mini protocol")
     add("--protocol", metavar="NAME|FILE", help="superb, mini, or a YAML file (default: superb; with --mini, mini)")
     add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the protocol: steps=1000 or ks.steps=1000")
-    add("--lr", nargs="+", default=["grid"], metavar="LR", help="learning rates, or grid for the protocol's (default)")
+    add(
+        "--lr",
+        nargs="+",
+        default=["grid"],
+        metavar="LR",
+        help="learning rates; grid: the protocol's (default); auto: halved on the way",
+    )
     add("--layers", default="mixed", metavar="HOW", help="mixed: a learned mix (default); each: a head for each layer")
     add("--seed", nargs="+", type=int, default=[1337])
     add("--features", default="auto", metavar="MODE", help="auto, pooled or frames (kept on disk), live (not kept)")
@@ -36,6 +42,15 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--device", default="auto", metavar="DEVICE", help="auto, cpu or cuda[:N]")
     add("--dtype", default="auto", metavar="DTYPE", help="auto, float32, bfloat16 or float16")
     add("--limit", type=int, metavar="N", help="use at most N examples a split; the row says so")
+    add("--cache-limit", metavar="SIZE", help="the features kept in the cache take no more than that: 20GB, 500MB")
+    add(
+        "--memory-limit",
+        metavar="SIZE",
+        help="load no more upstreams at a time than fit in that (half of what is free)",
+    )
+    add(
+        "--workers", type=int, default=1, metavar="N", help="processes that share the work, and the cores (1: this one)"
+    )
     add("--json", action="store_true", help="print JSON to standard output")
 
 

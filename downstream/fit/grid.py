@@ -8,53 +8,16 @@ with no autograd between them.
 
 import math
 from collections.abc import Sequence
-from copy import copy
 
 import torch
 
 from downstream.fit.adam import Adam
 from downstream.fit.heads import MeanLinear, single_layer
+from downstream.fit.learners import dropped_points, dropped_state, refuse_other_shapes
+from downstream.fit.mixing import among, picked
+from downstream.fit.stack import Stack
 
 _ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
-
-
-class _Stack:
-    """One set of head parameters a point. The vectors share a tensor, each matrix has its own: few and contiguous."""
-
-    def __init__(self, start: dict[str, torch.Tensor], points: int, device: torch.device) -> None:
-        vectors = [tensor for tensor in start.values() if tensor.dim() == 1]
-        self._tensors = {"vectors": torch.cat(vectors)} | {n: t for n, t in start.items() if t.dim() > 1}
-        self._tensors = {n: t.to(device).repeat(points, *[1] * t.dim()) for n, t in self._tensors.items()}
-        self._shapes = {name: tensor.shape for name, tensor in start.items()}
-        self._name()
-
-    def _name(self) -> None:
-        """Views of every parameter by its name in `MeanLinear`, and of each point's own part of the tensors."""
-        sizes = [shape.numel() for shape in self._shapes.values() if len(shape) == 1]
-        vectors = iter(self._tensors["vectors"].split(sizes, dim=1))
-        self.named = {n: next(vectors) if len(shape) == 1 else self._tensors[n] for n, shape in self._shapes.items()}
-        self.points = [list(parts) for parts in zip(*self._tensors.values(), strict=True)]
-
-    def like(self, fill: float | None) -> "_Stack":
-        """Another stack of the same shape: filled, or a copy."""
-        other = copy(self)
-        other._tensors = {n: t.clone() if fill is None else torch.full_like(t, fill) for n, t in self._tensors.items()}
-        other._name()
-        return other
-
-    def of(self, point: int) -> dict[str, torch.Tensor]:
-        return {name: tensor[point] for name, tensor in self.named.items()}
-
-    def copy_point(self, point: int, other: "_Stack") -> None:
-        for mine, theirs in zip(self.points[point], other.points[point], strict=True):
-            mine.copy_(theirs)
-
-    @property
-    def vectors(self) -> torch.Tensor:
-        return self._tensors["vectors"]
-
-    def state(self, prefix: str) -> dict[str, torch.Tensor]:
-        return {f"{prefix}.{name}": tensor for name, tensor in self._tensors.items()}
 
 
 class MeanLinearGrid:
@@ -63,6 +26,9 @@ class MeanLinearGrid:
     `rates` has the learning rate of each point, `only_layers` the one layer that it is given, where it is not to learn
     a mix of them. `slots` has the number of classes of each thing to predict. The loss is the sum over slots of the
     cross entropy, averaged over the batch with the weights given.
+
+    Points that were dropped leave the stacks. As long as two are left, none of them can tell: it learns the same bytes
+    (where batch, dim and classes have odd sizes products may be rounded otherwise).
     """
 
     least_frames = 1
@@ -82,8 +48,9 @@ class MeanLinearGrid:
         self.rates, self.slots, self.device, self._clip = list(rates), slots, device, clip
         self.only_layers = list(only_layers)
         self._learned_mix = layers > 1 and not only_layers  # a single layer has the weight one whatever happens
+        self.live = list(range(len(rates)))
         self._shape = (layers, dim, projector, sum(slots))
-        self._now = _Stack(self._initial(seed), len(rates), device)
+        self._now = Stack(self._initial(seed), len(rates), device)
         for point, layer in enumerate(self.only_layers):
             self._now.named["mix.weights"][point] = single_layer(layer, layers)
         self._best, self._grad, self._first, self._second = (self._now.like(fill) for fill in (None, 0, 0, 0))
@@ -111,12 +78,13 @@ class MeanLinearGrid:
         """One optimizer step of every point on the same (batch, layers, dim) means; returns each point's loss."""
         p, g = self._now.named, self._grad.named
         mix = p["mix.weights"].softmax(-1)
-        mixed = self._mixed(mix, means)
+        mixed = self._mixed(mix, means, self.live)
         through = self._through_product if self._shape[3] < len(means) else self._through_hidden
         loss, back, left, right = through(mixed, targets, weights)
         if self._learned_mix:
             d_mixed = torch.bmm(*back)
-            d_mix = torch.bmm(d_mixed.transpose(0, 1), means.transpose(1, 2)).sum(0)
+            d_mixed = among(d_mixed, self.live, len(self.rates)).transpose(0, 1)
+            d_mix = picked(torch.bmm(d_mixed, means.transpose(1, 2)).sum(0), self.live)
             g["mix.weights"].copy_(mix * (d_mix - (mix * d_mix).sum(-1, keepdim=True)))
         # The projector's gradient left'right is large and its squared norm is sum(left left' * right right'), of two
         # small matrices: knowing the norm beforehand saves reading and scaling it for the sake of clipping.
@@ -127,10 +95,10 @@ class MeanLinearGrid:
         for gradient in rest:
             gradient.mul_(scale)
         torch.bmm((left * scale[:, None]).transpose(1, 2), right, out=g["projector.weight"])
-        for point, norm in enumerate(norms.tolist()):
+        for place, norm in enumerate(norms.tolist()):
             if not math.isnan(norm):  # else this step is skipped, for that point alone
-                self._adam(point)
-        return loss
+                self._adam(place)
+        return among(loss, self.live, len(self.rates), math.nan)
 
     def _through_hidden(
         self, mixed: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
@@ -167,22 +135,24 @@ class MeanLinearGrid:
         torch.baddbmm(outer, d_product, first.transpose(1, 2), out=g["classifier.weight"])
         return loss, (d_logits, product), second, d_product
 
-    def _adam(self, point: int) -> None:
-        """Torch's own fused Adam on one point's tensors."""
+    def _adam(self, place: int) -> None:
+        """Torch's own fused Adam on the tensors of the point at a place of the stacks."""
         Adam().step(
-            self._now.points[point],
-            self._grad.points[point],
-            self._first.points[point],
-            self._second.points[point],
-            list(self._adam_steps[point]),
-            self.rates[point],
+            self._now.points[place],
+            self._grad.points[place],
+            self._first.points[place],
+            self._second.points[place],
+            list(self._adam_steps[place]),
+            self.rates[self.live[place]],
         )
 
-    def _mixed(self, mix: torch.Tensor, means: torch.Tensor) -> torch.Tensor:
+    def _mixed(self, mix: torch.Tensor, means: torch.Tensor, points: list[int]) -> torch.Tensor:
+        """What each of the points hears, whose softmax weights are given."""
         if self._learned_mix:
-            return torch.matmul(mix, means).transpose(0, 1)
+            sums = torch.matmul(among(mix, points, len(self.rates)), means)
+            return picked(sums.transpose(0, 1), points)
         if self._shape[0] > 1:
-            return means.transpose(0, 1)[self.only_layers]
+            return means.transpose(0, 1)[[self.only_layers[point] for point in points]]
         return means[:, 0].expand(len(mix), -1, -1)
 
     @staticmethod
@@ -198,7 +168,8 @@ class MeanLinearGrid:
         for block, target in zip(logits.split(self.slots, dim=-1), targets.T, strict=True):
             log_probability = block.log_softmax(-1)
             right = target.view(1, -1, 1).expand(len(block), -1, 1)
-            loss = loss - log_probability.gather(-1, right).squeeze(-1) @ weights
+            of_right = among(log_probability.gather(-1, right).squeeze(-1), self.live, len(self.rates))
+            loss = loss - picked(of_right @ weights, self.live)
             derivative = log_probability.exp()
             derivative.scatter_add_(-1, right, derivative.new_full((1, 1, 1), -1.0).expand_as(right))
             derivatives.append(derivative.mul_(weights[:, None]))
@@ -206,19 +177,28 @@ class MeanLinearGrid:
 
     @torch.inference_mode()
     def predict(self, means: torch.Tensor, best: bool = False) -> torch.Tensor:
-        """(points, batch, slots) classes, by the parameters of now or by the best kept."""
-        p = (self._best if best else self._now).named
-        _, logits = self._forward(p, self._mixed(p["mix.weights"].softmax(-1), means))
+        """(points, batch, slots) classes: by the best kept of all points, or by what those that are trained are now."""
+        p, points = (self._best.named, list(range(len(self.rates)))) if best else (self._now.named, self.live)
+        _, logits = self._forward(p, self._mixed(p["mix.weights"].softmax(-1), means, points))
         return torch.stack([block.argmax(-1) for block in logits.split(self.slots, dim=-1)], dim=-1)
 
     def keep(self, point: int) -> None:
         """Remember a point's parameters as its best so far."""
-        self._best.copy_point(point, self._now)
+        self._best.copy_point(point, self._now, self.live.index(point))
+
+    def drop(self, points: Sequence[int]) -> None:
+        """Train these points no more; what was kept of them stays."""
+        places = [place for place, point in enumerate(self.live) if point not in points]
+        self.live = [self.live[place] for place in places]
+        self._now, self._grad, self._first, self._second = (
+            stack.only(places) for stack in (self._now, self._grad, self._first, self._second)
+        )
+        self._adam_steps = self._adam_steps[places]
 
     @property
     def threads(self) -> int:
         """A step of a small grid is over before a second thread could help."""
-        small = sum(tensor.numel() for tensor in self._now.named.values()) < _ONE_THREAD_BELOW
+        small = sum(tensor.numel() for tensor in self._best.named.values()) < _ONE_THREAD_BELOW
         return 1 if self.device.type == "cpu" and small else torch.get_num_threads()
 
     def head(self, point: int) -> MeanLinear:
@@ -238,11 +218,16 @@ class MeanLinearGrid:
         tensors = {"adam_steps": self._adam_steps}
         for name, stack in stacks.items():
             tensors |= stack.state(name)
-        return tensors
+        return tensors | dropped_state(self)
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
+        gone = dropped_points(state)
+        shapes = {
+            name: (len(tensor) if name.startswith("best.") else len(tensor) - len(gone), *tensor.shape[1:])
+            for name, tensor in self.state().items()
+        }
+        refuse_other_shapes(shapes, state)
+        self.drop(gone)
         mine = self.state()
-        if {name: t.shape for name, t in mine.items()} != {name: t.shape for name, t in state.items()}:
-            raise ValueError("it is of a grid of another shape")
         for name, tensor in state.items():
             mine[name].copy_(tensor)

@@ -4,7 +4,8 @@ A product of a few rows: memory is what it costs. So frames are brought out of h
 enough to stay in the processor's cache until it is summed up, and again on the way back.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,17 +14,24 @@ from torch.nn import functional
 from downstream.represent.frame_features import FrameBatch
 
 _CACHED = 1 << 20  # values
+_ALIGNED = 16  # values: torch's own tensors begin at multiples of 64 bytes
 
 
-def mixed(batch: FrameBatch, weights: Tensor) -> Tensor:
-    """(points, layers) weights to (points, utterances, frames, dim) sums, zeros past each utterance."""
-    lengths = batch.lengths
-    dim = batch.values[0].shape[-1]
-    out = torch.zeros(len(weights), len(batch), int(lengths.max()), dim, device=weights.device)
+def mixed(batch: FrameBatch, weights: Tensor, places: Sequence[int] | None = None, points: int = 0) -> Tensor:
+    """(rows, layers) weights to (rows, utterances, frames, dim) sums, zeros past each utterance.
+
+    The rows are those of the points of a grid, or of some: of these places among so many points.
+    """
+    shape = (len(batch), int(batch.lengths.max()), batch.values[0].shape[-1])
+    size = math.prod(shape)
+    padded = -(-size // _ALIGNED) * _ALIGNED  # products of what lies otherwise in memory are rounded otherwise
+    out = torch.zeros(len(weights), padded, device=weights.device)[:, :size].view(-1, *shape)
+    every = among(weights, places, points)
     for number, values in enumerate(batch.values):
-        scaled = weights * batch.scales[number]
+        scaled = every * batch.scales[number]
         for first, last, stretch in _stretches(values):
-            out[:, number, first:last] = (scaled @ stretch).view(len(weights), last - first, dim)
+            sums = picked(scaled @ stretch, places)
+            out[:, number, first:last] = sums.view(len(sums), last - first, -1)
     return out
 
 
@@ -35,6 +43,23 @@ def weight_gradients(batch: FrameBatch, d_mixed: Tensor) -> Tensor:
             part = d_mixed[:, number, first:last].flatten(1) @ stretch.T
             total += part * batch.scales[number]
     return total
+
+
+# A product of another number of rows may be rounded otherwise. So one that has a row a point is always made of all.
+
+
+def among(rows: Tensor, places: Sequence[int] | None, points: int, fill: float = 0) -> Tensor:
+    """What belongs to some points, at their places among all."""
+    if places is None or len(places) == points:
+        return rows
+    every = rows.new_full((points, *rows.shape[1:]), fill)
+    every[places] = rows
+    return every
+
+
+def picked(every: Tensor, places: Sequence[int] | None) -> Tensor:
+    """What belongs to some of the points."""
+    return every if places is None or len(places) == len(every) else every[places]
 
 
 def fitted(frames: Tensor, lengths: Tensor, wanted: Tensor, repeat_last: bool) -> Tensor:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from downstream.fit.adam import Adam
 from downstream.fit.head import Head
 from downstream.fit.heads import single_layer
-from downstream.fit.mixing import fitted, mixed, weight_gradients
+from downstream.fit.learners import dropped_points, dropped_state, refuse_other_shapes
+from downstream.fit.mixed_head import MixedHead, Point
+from downstream.fit.mixing import among, fitted, mixed, picked, weight_gradients
 from downstream.fit.sampling import Draw
 from downstream.fit.side_by_side import side_by_side
 from downstream.fit.specaugment import SpecAugment
@@ -28,47 +30,6 @@ _CPU = torch.device("cpu")
 _ADAM = Adam()
 
 Losses = Callable[[Tensor, Tensor, Sequence], Tensor]
-
-
-class MixedHead(nn.Module):
-    """A head with the layer weights before it: what a point of the grid trains, and what a row keeps of it."""
-
-    def __init__(self, layers: int, head: Head) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(layers))
-        self.head = head
-
-
-class _Point:
-    """One head: its parameters, its Adam, its best state so far."""
-
-    def __init__(self, model: MixedHead, learned_mix: bool) -> None:
-        self.model = model
-        self.trained = [p for name, p in model.named_parameters() if name != "weights" or learned_mix]
-        self.first, self.second = ([torch.zeros_like(p) for p in self.trained] for _ in range(2))
-        self.steps = [torch.zeros((), device=p.device) for p in self.trained]
-        self.best = {name: value.clone() for name, value in model.state_dict().items()}
-
-    def tensors(self) -> dict[str, Tensor]:
-        found = {f"now.{name}": value for name, value in self.model.state_dict().items()}
-        found |= {f"best.{name}": value for name, value in self.best.items()}
-        for name, values in (("first", self.first), ("second", self.second), ("steps", self.steps)):
-            found |= {f"{name}.{number}": value for number, value in enumerate(values)}
-        return found
-
-    @torch.no_grad()
-    def update(self, rate: float, clip: float, optimizer: Adam) -> None:
-        """Clip the whole gradient and take one step; none where the gradient is no number."""
-        gradients = [p.grad for p in self.trained]
-        norm = float(nn.utils.get_total_norm(gradients))
-        if not math.isnan(norm):
-            scale = clip / (norm + 1e-6)
-            if scale < 1:
-                torch._foreach_mul_(gradients, scale)
-            parameters = [p.detach() for p in self.trained]
-            optimizer.step(parameters, gradients, self.first, self.second, self.steps, rate)
-        for p in self.trained:
-            p.grad = None
 
 
 class SequenceGrid:
@@ -107,20 +68,21 @@ class SequenceGrid:
         self._make = lambda: MixedHead(layers, make_head())
         first = self._make()
         first.head.reset(torch.Generator().manual_seed(seed))
-        self._points = []
+        self.live = list(range(len(rates)))
+        self._points: list[Point] = []
         for number in range(len(rates)):
             model = self._make()
             model.load_state_dict(first.state_dict())
             if only_layers:
                 model.weights.data = single_layer(only_layers[number], layers)
-            self._points.append(_Point(model.to(device), self._learned_mix))
+            self._points.append(Point(model.to(device), self._learned_mix))
         self._best: dict[int, MixedHead] = {}  # as modules, where they were asked for
         self.parameters = sum(p.numel() for p in first.parameters())
 
     @property
     def least_frames(self) -> int:
         """How many frames an utterance must have."""
-        return self._points[0].model.head.least_frames
+        return self._points[self.live[0]].model.head.least_frames
 
     @property
     def threads(self) -> int:
@@ -130,20 +92,21 @@ class SequenceGrid:
 
     def step(self, batch: FrameBatch, targets: Sequence, draw: Draw) -> Tensor:
         """One optimizer step of every point on the same utterances; returns each point's loss."""
-        losses, first = torch.zeros(len(self._points), device=self.device), 0
+        losses, first = torch.zeros(len(self.live), device=self.device), 0
         for number, size in enumerate(draw.sizes):
             last = first + size
             weights = torch.from_numpy(draw.weights[first:last]).to(self.device)
             part = batch.part(first, last).to(self.device)
             losses += self._backward(part, targets[first:last], weights, draw.step, number)
             first = last
-        for point, rate in zip(self._points, self.rates, strict=True):
-            point.update(rate, self._clip, self._optimizer)
-        return losses
+        for point in self.live:
+            self._points[point].update(self.rates[point], self._clip, self._optimizer)
+        return among(losses, self.live, len(self.rates), math.nan)
 
     def _backward(self, batch: FrameBatch, targets: Sequence, weights: Tensor, step: int, micro: int) -> Tensor:
         """Add the gradients of a micro-batch to those of every point."""
-        softmax, sums = self._mix(batch, [point.model.weights for point in self._points])
+        models = [self._points[point].model for point in self.live]
+        softmax, sums = self._mix(batch, models, self.live)
         learned = self._learned_mix
         lengths = batch.lengths.to(self.device)
         draws = None
@@ -155,17 +118,18 @@ class SequenceGrid:
             frames = sums[number].detach().requires_grad_(learned)
             heard = frames if draws is None else self._augment.apply(frames, lengths, draws)
             random = self._random(_DROPOUT, step, micro, self.device)
-            found, kept = self._points[number].model.head(*self._fitted(heard, lengths, batch), random)
+            found, kept = models[number].head(*self._fitted(heard, lengths, batch), random)
             loss = (self._losses(found, kept, targets) * weights).sum()
             loss.backward()
             return loss.detach(), frames.grad
 
-        losses, d_sums = zip(*side_by_side(one, range(len(self._points)), self.device), strict=True)
+        losses, d_sums = zip(*side_by_side(one, range(len(models)), self.device), strict=True)
         if learned:
-            d_softmax = weight_gradients(batch, torch.stack(d_sums))
+            every = weight_gradients(batch, among(torch.stack(d_sums), self.live, len(self.rates)))
+            d_softmax = picked(every, self.live)
             d_weights = softmax * (d_softmax - (softmax * d_softmax).sum(-1, keepdim=True))
-            for point, gradient in zip(self._points, d_weights, strict=True):
-                own = point.model.weights
+            for model, gradient in zip(models, d_weights, strict=True):
+                own = model.weights
                 own.grad = gradient.clone() if own.grad is None else own.grad + gradient
         return torch.stack(losses)
 
@@ -174,21 +138,31 @@ class SequenceGrid:
         entropy = np.random.SeedSequence([self._seed, stream, step, micro]).generate_state(1, np.uint64)[0]
         return torch.Generator(device).manual_seed(int(entropy) >> 1)
 
-    def _mix(self, batch: FrameBatch, weights: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Softmax weights (points, layers), and the sum of each point; those who hear the same layer share it."""
-        softmax = torch.stack([own.detach() for own in weights]).softmax(-1)
+    def _mix(
+        self, batch: FrameBatch, models: list[MixedHead], points: Sequence[int] | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Softmax weights (models, layers), and the sum of each model; those who hear the same layer share it.
+
+        Where it is said of which points the models are, the sums are those that these have among all points.
+        """
+        softmax = torch.stack([model.weights.detach() for model in models]).softmax(-1)
         if self._learned_mix:
-            return softmax, list(mixed(batch, softmax))
-        distinct, places = softmax.unique(dim=0, return_inverse=True)
+            return softmax, list(mixed(batch, softmax, points, len(self.rates)))
+        distinct, numbers = softmax.unique(dim=0, return_inverse=True)
         sums = mixed(batch, distinct)
-        return softmax, [sums[place] for place in places.tolist()]
+        return softmax, [sums[number] for number in numbers.tolist()]
 
     @torch.no_grad()
     def outputs(self, batch: FrameBatch, best: bool, points: Sequence[int] | None = None) -> list[list[Tensor]]:
-        """For each point (all, or those given) what its head answers of each utterance, on the grid's device."""
-        models = [self._model(point, best) for point in (range(len(self._points)) if points is None else points)]
+        """For each point what its head answers of each utterance, on the grid's device.
+
+        The points are those given; or all, if their best heads are asked, or else those that are trained.
+        """
+        if points is None:
+            points = range(len(self.rates)) if best else self.live
+        models = [self._model(point, best) for point in points]
         batch = batch.to(self.device)
-        _, sums = self._mix(batch, [model.weights for model in models])
+        _, sums = self._mix(batch, models, None if best else points)
         lengths = batch.lengths.to(self.device)
 
         @torch.no_grad()  # which is said to each thread
@@ -220,6 +194,12 @@ class SequenceGrid:
         for name, value in one.model.state_dict().items():
             one.best[name].copy_(value)
 
+    def drop(self, points: Sequence[int]) -> None:
+        """Train these points no more; what was kept of them stays. As long as two are left, no point can tell."""
+        self.live = [point for point in self.live if point not in points]
+        for point in points:
+            self._points[point].end()
+
     def head(self, point: int) -> MixedHead:
         """The best head of a point as a plain module."""
         model = self._make()
@@ -232,12 +212,17 @@ class SequenceGrid:
 
     def state(self) -> dict[str, Tensor]:
         """Everything a continued training needs to end with the same bytes."""
-        return {f"{n}.{name}": t for n, point in enumerate(self._points) for name, t in point.tensors().items()}
+        return self._state(self.live) | dropped_state(self)
+
+    def _state(self, live: list[int]) -> dict[str, Tensor]:
+        return {f"{n}.{name}": t for n, one in enumerate(self._points) for name, t in one.tensors(n in live).items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
+        gone = dropped_points(state)
+        left = self._state([point for point in self.live if point not in gone])
+        refuse_other_shapes({name: tuple(tensor.shape) for name, tensor in left.items()}, state)
+        self.drop(gone)
         mine = self.state()
-        if {name: t.shape for name, t in mine.items()} != {name: t.shape for name, t in state.items()}:
-            raise ValueError("it is of a grid of another shape")
         self._best.clear()
         for name, tensor in state.items():
             mine[name].copy_(tensor)

@@ -2,13 +2,14 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from downstream.fit.head import Head
 from downstream.fit.recurrent import BidirectionalLSTM
 
 
 class FrameLinear(Head):
-    """Linear, Linear: nothing in between."""
+    """Linear, Linear: nothing in between. So both can be a single one, where that takes fewer multiplications."""
 
     def __init__(self, dim: int, projector: int, classes: int) -> None:
         super().__init__()
@@ -17,7 +18,11 @@ class FrameLinear(Head):
 
     def forward(self, frames: Tensor, lengths: Tensor, random: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """(batch, time, dim) to logits (batch, time, classes), and the lengths as they are."""
-        return self.classifier(self.projector(frames)), lengths
+        first, second = self.projector, self.classifier
+        if first.weight.numel() + second.weight.numel() <= first.in_features * second.out_features:
+            return second(first(frames)), lengths
+        bias = torch.addmv(second.bias, second.weight, first.bias)
+        return functional.linear(frames, second.weight @ first.weight, bias), lengths
 
 
 class Recurrent(Head):

@@ -2,7 +2,8 @@
 
 Nearly all its time goes into convolutions over time, so those are computed here with fewer multiplications than usual
 (see `_Convolution`), forwards and backwards, for each utterance alone: what belongs to a single utterance stays in the
-processor's cache, and no padding is ever looked at.
+processor's cache, and no padding is ever looked at. Short utterances of the same length, as crops are, go together as
+far as the cache allows.
 """
 
 from functools import cache
@@ -19,6 +20,7 @@ _CONTEXTS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # how many frames a layer 
 _TOGETHER = 4  # frames of output that share their multiplications
 _POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2)  # whose powers are exact numbers
 _CACHE_LINE = 16  # float32 numbers
+_CACHED = 1 << 18  # numbers that a layer may give of utterances that go together
 
 
 class XVector(Head):
@@ -99,7 +101,7 @@ def am_softmax_losses(cosines: Tensor, lengths: Tensor, targets: Tensor, scale: 
 
 
 class _Layer:
-    """A layer on the (frames, dim) of one utterance, followed by a ReLU where it is `rectified`."""
+    """A layer on the (utterances, frames, dim) of some of one length, followed by a ReLU where it is `rectified`."""
 
     def __init__(self, rectified: bool = True) -> None:
         self._rectified = rectified
@@ -118,14 +120,14 @@ class _Layer:
         """Adds to the gradients of weights and bias, writes over that of `y`, and returns that of `x` if wanted."""
         if self._rectified:
             torch.ops.aten.threshold_backward.grad_input(d_y, y, 0, grad_input=d_y)
-        d_bias += d_y.sum(0)
+        d_bias += d_y.flatten(0, 1).sum(0)
         return self._sums_backward(x, weights, d_y, d_weights, wanted)
 
     def _sums(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.addmm(bias, x, weight.T)
+        return torch.addmm(bias, x.flatten(0, 1), weight.T).unflatten(0, x.shape[:2])
 
     def _sums_backward(self, x: Tensor, weight: Tensor, d_y: Tensor, d_weight: Tensor, wanted: bool) -> Tensor | None:
-        d_weight.addmm_(d_y.T, x)
+        d_weight.addmm_(d_y.flatten(0, 1).T, x.flatten(0, 1))
         return d_y @ weight if wanted else None
 
 
@@ -150,26 +152,26 @@ class _Convolution(_Layer):
         return torch.einsum("pc,oci->poi", weight.new_tensor(self._of_weights), weight)
 
     def _sums(self, x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
-        missing, frames = self._missing(len(x)), self._frames(len(x))
-        y = bias.repeat(frames + missing, 1)
+        missing, frames = self._missing(x.shape[1]), self._frames(x.shape[1])
+        y = bias.repeat(len(x), frames + missing, 1)
         inputs, outputs = self._inputs(_lengthened(x, missing)), self._outputs(y)
         for of_inputs, weight, of_outputs in zip(self._of_inputs, weights, self._of_outputs, strict=True):
-            product = _sum(inputs, of_inputs).view(-1, x.shape[1]) @ weight.T
+            product = _sum(inputs, of_inputs).view(-1, x.shape[2]) @ weight.T
             _add(product.view_as(outputs[0]), of_outputs, outputs)
-        return y[:frames]
+        return y[:, :frames]
 
     def _sums_backward(self, x: Tensor, weights: Tensor, d_y: Tensor, d_weights: Tensor, wanted: bool) -> Tensor | None:
-        missing = self._missing(len(x))
+        missing = self._missing(x.shape[1])
         lengthened = _lengthened(x, missing)
         inputs, d_outputs = self._inputs(lengthened), self._outputs(_lengthened(d_y, missing))
         d_x = torch.zeros_like(lengthened) if wanted else None
         for number, (of_inputs, of_outputs) in enumerate(zip(self._of_inputs, self._of_outputs, strict=True)):
-            d_product = _sum(d_outputs, of_outputs).view(-1, d_y.shape[1])
-            d_weights[number].addmm_(d_product.T, _sum(inputs, of_inputs).view(-1, x.shape[1]))
+            d_product = _sum(d_outputs, of_outputs).view(-1, d_y.shape[2])
+            d_weights[number].addmm_(d_product.T, _sum(inputs, of_inputs).view(-1, x.shape[2]))
             if wanted:
                 d_inputs = self._inputs(d_x)
                 _add((d_product @ weights[number]).view_as(d_inputs[0]), of_inputs, d_inputs)
-        return d_x[: len(x)] if wanted else None
+        return d_x[:, : x.shape[1]] if wanted else None
 
     def _frames(self, frames: int) -> int:
         """How many come out."""
@@ -181,14 +183,14 @@ class _Convolution(_Layer):
 
     def _inputs(self, x: Tensor) -> list[Tensor]:
         """For all groups of outputs at once the first block that they depend on, the second, and so on."""
-        blocks = x.view(-1, self._dilation * x.shape[1])
+        blocks = x.view(len(x), -1, self._dilation * x.shape[2])
         count = _TOGETHER + self._context - 1
-        return [blocks[first : len(blocks) - count + first + 1 : _TOGETHER] for first in range(count)]
+        return [blocks[:, first : blocks.shape[1] - count + first + 1 : _TOGETHER] for first in range(count)]
 
     def _outputs(self, y: Tensor) -> list[Tensor]:
         """For all groups the first block of outputs, the second, and so on."""
-        blocks = y.view(-1, self._dilation * y.shape[1])
-        return [blocks[first::_TOGETHER] for first in range(_TOGETHER)]
+        blocks = y.view(len(y), -1, self._dilation * y.shape[2])
+        return [blocks[:, first::_TOGETHER] for first in range(_TOGETHER)]
 
 
 @cache
@@ -251,19 +253,21 @@ class _Statistics(torch.autograd.Function):
         *weights: Tensor,
     ) -> Tensor:
         statistics = frames.new_empty(len(counts), 2, len(weights[-1]))
-        found = [[] for _ in counts]
+        shares = [_together(share, counts, len(weights[1])) for share in _shares(counts, frames.device)]
 
         @torch.no_grad()  # which is said to each thread
-        def share(numbers: list[int]) -> None:
-            for number in numbers:
-                steps = [frames[number, : counts[number]]]
+        def share(groups: list[list[int]]) -> list[list[Tensor]]:
+            found = []
+            for group in groups:
+                steps = [frames[group, : counts[group[0]]]]
                 for layer, products, bias in zip(layers, weights[::2], weights[1::2], strict=True):
                     steps = [*(steps if learning else []), layer(steps[-1], products, bias)]
-                statistics[number] = _mean_and_deviation(steps[-1])
-                found[number] = steps if learning else []
+                statistics[group] = _mean_and_deviation(steps[-1])
+                found.append(steps if learning else [])
+            return found
 
-        side_by_side(share, _shares(counts, frames.device), frames.device)
-        ctx.counts, ctx.layers, ctx.found, ctx.statistics = counts, layers, found, statistics.detach()
+        ctx.found = side_by_side(share, shares, frames.device)
+        ctx.shares, ctx.layers, ctx.statistics = shares, layers, statistics.detach()
         ctx.save_for_backward(frames, *weights)
         return statistics
 
@@ -274,36 +278,36 @@ class _Statistics(torch.autograd.Function):
         d_frames = torch.zeros_like(frames) if ctx.needs_input_grad[0] else None
 
         @torch.no_grad()
-        def share(numbers: list[int]) -> list[Tensor]:
+        def share(number: int) -> list[Tensor]:
             d_weights = [torch.zeros_like(weight) for weight in weights]
-            for number in numbers:
-                found = ctx.found[number]
-                d_y = _mean_and_deviation_backward(found[-1], ctx.statistics[number], d_statistics[number])
+            for group, found in zip(ctx.shares[number], ctx.found[number], strict=True):
+                d_y = _mean_and_deviation_backward(found[-1], ctx.statistics[group], d_statistics[group])
                 for at, layer in reversed(list(enumerate(ctx.layers))):
                     gradients, wanted = d_weights[2 * at : 2 * at + 2], at > 0 or d_frames is not None
                     d_y = layer.backward(found[at], weights[2 * at], found[at + 1], d_y, *gradients, wanted)
                 if d_frames is not None:
-                    d_frames[number, : len(d_y)] = d_y
+                    d_frames[group, : d_y.shape[1]] = d_y
             return d_weights
 
-        first, *others = side_by_side(share, _shares(ctx.counts, frames.device), frames.device)
+        first, *others = side_by_side(share, range(len(ctx.shares)), frames.device)
         for d_weights in others:
             torch._foreach_add_(first, d_weights)
         return d_frames, None, None, None, *first
 
 
 def _mean_and_deviation(y: Tensor) -> Tensor:
-    """(2, outputs) over time, unbiased. A single frame has a deviation of zero."""
-    mean = y.mean(0)
-    variance = (y - mean).square_().sum(0) / max(len(y) - 1, 1)
-    return torch.stack([mean, variance.sqrt()])
+    """(utterances, 2, outputs) over time, unbiased. A single frame has a deviation of zero."""
+    mean = y.mean(1, keepdim=True)
+    variance = (y - mean).square_().sum(1, keepdim=True) / max(y.shape[1] - 1, 1)
+    return torch.cat([mean, variance.sqrt()], dim=1)
 
 
 def _mean_and_deviation_backward(y: Tensor, statistics: Tensor, d_statistics: Tensor) -> Tensor:
     """What never changes has a deviation without a slope."""
-    (mean, deviation), (d_mean, d_deviation) = statistics, d_statistics
-    slope = torch.where(deviation > 0, d_deviation / deviation, 0) / max(len(y) - 1, 1)
-    return torch.addcmul(d_mean / len(y) - slope * mean, y, slope)
+    (mean, deviation), (d_mean, d_deviation) = statistics.split(1, dim=1), d_statistics.split(1, dim=1)
+    frames = y.shape[1]
+    slope = torch.where(deviation > 0, d_deviation / deviation, 0) / max(frames - 1, 1)
+    return torch.addcmul(d_mean / frames - slope * mean, y, slope)
 
 
 def _shares(counts: list[int], device: torch.device) -> list[list[int]]:
@@ -318,3 +322,15 @@ def _shares(counts: list[int], device: torch.device) -> list[list[int]]:
         shares[idlest].append(number)
         frames[idlest] += counts[number]
     return shares
+
+
+def _together(numbers: list[int], counts: list[int], width: int) -> list[list[int]]:
+    """Those that follow on each other and have as many frames, as far as the cache holds what a layer gives of them."""
+    groups: list[list[int]] = []
+    for number in numbers:
+        count = counts[number]
+        if groups and counts[groups[-1][0]] == count and (len(groups[-1]) + 1) * count * width <= _CACHED:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups

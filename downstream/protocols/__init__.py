@@ -86,6 +86,7 @@ class TaskProtocol(Numbers):
     medians: tuple[int, ...] | None = None
     grid: tuple[float, ...] | None = None  # where a task has another one than its protocol
     rates: tuple[float, ...] = ()  # the learning rates to train: those of the grid, or those asked for
+    halving: bool | None = None  # whether rates that fall behind on dev are dropped on the way
     mix: str | None = None  # `each`: a head for every layer alone, at every rate; None: a learned mix of all layers
 
     def heads(self, layers: int) -> tuple[list[float], list[int]]:
@@ -121,14 +122,18 @@ class Protocol:
         numbers, changes = self.task(task), self.changes.get(task, ())
         if not isinstance(numbers, TaskProtocol):
             return changes
-        if numbers.rates != (numbers.grid or self.grid):
+        if numbers.halving:
+            changes = (*changes, f"lr={HALVED}")
+        elif numbers.rates != (numbers.grid or self.grid):
             changes = (*changes, f"lr={','.join(f'{rate:g}' for rate in numbers.rates)}")
         return changes if numbers.mix is None else (*changes, f"mix={numbers.mix}")
 
 
 _SEARCHES = ("qbe",)  # the tasks that are not trained
-_ASKED = ("rates", "mix")  # what neither a file nor --set gives, but --lr and --layers
+_ASKED = ("rates", "halving", "mix")  # what neither a file nor --set gives, but --lr and --layers
 MIXES = {"mixed": None, "each": "each"}  # by the word of --layers
+HALVED = "auto"  # the word of --lr
+_HALVED_FROM = 3  # rates: of fewer none is ever dropped
 
 
 def _kind(task: str) -> type[Numbers]:
@@ -148,7 +153,8 @@ def load(name: str, changes: Iterable[str] = (), lr: Iterable[str] = ("grid",), 
     for task, numbers in tasks.items():
         if isinstance(numbers, TaskProtocol):
             rates = _rates(lr, numbers.grid or protocol.grid, numbers.lr)
-            tasks[task] = replace(numbers, rates=rates, mix=MIXES[layers])
+            halving = True if HALVED in lr and len(rates) >= _HALVED_FROM else None
+            tasks[task] = replace(numbers, rates=rates, halving=halving, mix=MIXES[layers])
     return replace(protocol, tasks=tasks)
 
 
@@ -293,6 +299,11 @@ def _having(key: str, tasks: dict[str, Numbers]) -> list[str]:
 
 
 def _rates(asked: Iterable[str], grid: tuple[float, ...], default: float) -> tuple[float, ...]:
+    asked = list(asked)
+    if HALVED in asked:
+        if len(asked) > 1:
+            raise UsageError(f"--lr {' '.join(asked)}: '{HALVED}' halves the protocol's own grid: give it alone.")
+        return grid
     rates: list[float] = []
     for word in asked:
         if word in ("grid", "default"):
@@ -303,6 +314,8 @@ def _rates(asked: Iterable[str], grid: tuple[float, ...], default: float) -> tup
         except ValueError:
             rate = math.nan
         if not (0 < rate < math.inf):
-            raise UsageError(f"--lr {word}: expected learning rates above 0, or 'grid' for the protocol's own.")
+            raise UsageError(
+                f"--lr {word}: expected learning rates above 0, or 'grid' for the protocol's own, or 'auto'."
+            )
         rates.append(rate)
     return tuple(dict.fromkeys(rates))

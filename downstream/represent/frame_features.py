@@ -12,6 +12,7 @@ from torch import Tensor
 from downstream.represent.all_frames import AllFrames, Frames
 from downstream.represent.features import Live, Request, Stored
 from downstream.represent.hearing import in_pieces
+from downstream.represent.ledger import Ledger
 
 _EVAL_ROWS = 16
 
@@ -36,6 +37,10 @@ class FrameBatch:
 
     def part(self, first: int, last: int) -> "FrameBatch":
         return FrameBatch(self.values[first:last], self.scales[first:last], self.samples[first:last])
+
+    def pick(self, places: np.ndarray) -> "FrameBatch":
+        own = torch.from_numpy(places)
+        return FrameBatch([self.values[place] for place in places], self.scales[own], self.samples[own])
 
     def to(self, device: torch.device) -> "FrameBatch":
         values = [value.to(device, non_blocking=True) for value in self.values]
@@ -80,10 +85,10 @@ class FrameFeatures(Stored):
         added = (frames * hop - self.samples)[whole if whole.any() else heard].min() + hop - 1
         return max(1, int(self.request.crop_samples + added) // hop)
 
-    def facts(self) -> dict:
+    def facts(self, rows: np.ndarray | None = None) -> dict:
         if self.request.crop_seconds is None:
-            return super().facts()
-        return super().facts() | {"crops": "taken in feature space, from the whole utterance's hidden states"}
+            return super().facts(rows)
+        return super().facts(rows) | {"crops": "taken in feature space, from the whole utterance's hidden states"}
 
 
 class LiveFrames(Live):
@@ -91,8 +96,10 @@ class LiveFrames(Live):
 
     eval_rows = _EVAL_ROWS
 
-    def __init__(self, request: Request, say: Callable[[str], None] | None = None) -> None:
-        super().__init__(request, lambda clips: AllFrames(halve=False), say)
+    def __init__(
+        self, request: Request, say: Callable[[str], None] | None = None, ledger: Ledger | None = None
+    ) -> None:
+        super().__init__(request, lambda clips: AllFrames(halve=False), say, ledger)
 
     def batch(self, rows: np.ndarray, starts: np.ndarray | None = None) -> FrameBatch:
         frames: list[Frames] = self._hear(rows, starts)

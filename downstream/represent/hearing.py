@@ -1,10 +1,8 @@
-"""How an upstream hears many utterances: files are read ahead of it, in batches where that is faster, and what is too
-long for its memory in pieces. The results come in the order asked for, whatever the threads do."""
+"""How upstreams hear many utterances: files are read ahead of them, in batches where that is faster, and what is too
+long for their memory in pieces. The results come in the order asked for, whatever the threads do."""
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
@@ -13,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from downstream.represent.reading import AHEAD_SECONDS, THREADS, read_on
+from downstream.represent.reading import prefetched as prefetched
+from downstream.represent.reading import read_ahead as read_ahead
 from upstream.audio import SAMPLE_RATE
 from upstream.devices import threads
 from upstream.errors import BenchmarkError, ResourceError
@@ -20,12 +21,8 @@ from upstream.loaded import LoadedUpstream
 from upstream.types import HiddenStates
 
 LONGEST_SECONDS = 300  # what is longer is heard in pieces
-AHEAD_SECONDS = 120.0  # of audio that may wait for the upstream
-_FILE_SECONDS = 1.0  # what each file counts besides its audio, so that there are not thousands of short ones
 _WINDOW = 4  # batches' worth of utterances that are sorted by length
-_THREADS = min(8, os.cpu_count() or 1)
 
-T = TypeVar("T")
 Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 
@@ -38,6 +35,24 @@ class Clip:
     who: str
     blocks: bool = False  # whether crops will be taken from it
     facts: dict = field(default_factory=dict)  # what the reader found out beside it
+
+
+@dataclass
+class Utterance:
+    """One utterance on its way past several upstreams: for each what it is to hear, and what was kept of that.
+
+    No clip means that this upstream is not to hear it. No batch goes beyond the `last` of some utterances.
+    """
+
+    key: object
+    clips: list[Clip | None]
+    last: bool = False
+    kept: list = field(default_factory=list)
+    decode_seconds: float = 0.0
+    hear_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.kept = [None] * len(self.clips)
 
 
 class Keeper(Protocol[Kept]):
@@ -76,33 +91,63 @@ class Listener(Generic[Kept]):
         `read` is called on threads; `seconds` says about how long each row is. Close the iterator when it is left
         early: its threads end then.
         """
-        if self._upstream.concurrent:
-            yield from self._side_by_side(read, rows, seconds)
-            return
-        window_seconds = _WINDOW * self._upstream.batch_seconds
-        if self._upstream.device.type == "cuda":
-            read = _pinning(read, self._upstream.device)
-        with closing(read_ahead(read, rows, seconds, AHEAD_SECONDS + window_seconds)) as clips:
-            for window in _windows(clips, window_seconds):
-                yield from zip(window, self._window(window), strict=True)
 
-    def _side_by_side(
-        self, read: Callable[[int], Clip], rows: Sequence[int], seconds: Sequence[float]
-    ) -> Iterator[tuple[Clip, Kept | None]]:
-        """Each utterance on a thread of its own, from file to sums.
+        def one(row: int) -> Utterance:
+            return Utterance(row, [read(row)])
+
+        with closing(heard_together([self], one, zip(rows, seconds, strict=True))) as utterances:
+            for utterance in utterances:
+                yield utterance.clips[0], utterance.kept[0]
+
+    @property
+    def side_by_side(self) -> int:
+        """How many utterances it hears at a time, each on a thread of its own, from file to sums; 0 if not so.
 
         Threads that share one utterance wait for each other thousands of times a second: when anything else wants a
         core, all of them wait for the one that lost it.
         """
+        return self._workers if self._upstream.concurrent else 0
 
-        def heard(row: int) -> tuple[Clip, Kept | None]:
-            clip = read(row)
+    @property
+    def window_seconds(self) -> float:
+        """How much audio it wants to choose its batches from."""
+        return _WINDOW * self._upstream.batch_seconds
+
+    def hear_alone(self, utterance: Utterance, place: int) -> None:
+        """Hear its own clip of an utterance, on this thread."""
+        clip = utterance.clips[place]
+        if clip is not None and len(clip.wave):
+            start = time.perf_counter()
             with threads(1):
-                return clip, self._batch([clip])[0] if len(clip.wave) else None
+                utterance.kept[place] = self._batch([clip])[0]
+            utterance.hear_seconds += time.perf_counter() - start
 
-        ahead = self._workers * AHEAD_SECONDS
-        with closing(read_ahead(heard, rows, seconds, ahead, self._workers)) as results:
-            yield from results
+    def pin(self, utterance: Utterance, place: int) -> None:
+        """Put its clip where a device copies from by itself, while the one before is heard."""
+        clip, device = utterance.clips[place], self._upstream.device
+        if clip is not None and device.type == "cuda":
+            with torch.cuda.device(device):  # threads start on the first one
+                clip.wave = clip.wave.pin_memory()
+
+    def hear_windows(self, utterances: Iterator[Utterance], place: int) -> Iterator[Utterance]:
+        """Utterances as they come, after its own clips of them were heard, so many seconds at a time."""
+        window, samples = [], 0
+        for utterance in utterances:
+            window.append(utterance)
+            clip = utterance.clips[place]
+            samples += 0 if clip is None else len(clip.wave)
+            if utterance.last or samples >= self.window_seconds * SAMPLE_RATE:
+                yield from self._hear_window(window, place)
+                window, samples = [], 0
+        if window:
+            yield from self._hear_window(window, place)
+
+    def _hear_window(self, window: list[Utterance], place: int) -> list[Utterance]:
+        own, start = [one for one in window if one.clips[place] is not None], time.perf_counter()
+        for utterance, kept in zip(own, self._window([one.clips[place] for one in own]), strict=True):
+            utterance.kept[place] = kept
+        window[-1].hear_seconds += time.perf_counter() - start
+        return window
 
     def _window(self, clips: list[Clip]) -> list[Kept | None]:
         """The longest first, in batches of similar length; smaller ones from where the memory does not suffice."""
@@ -184,62 +229,30 @@ def while_computing(who: str) -> Iterator[None]:
         raise type(error)(f"{error} [while computing the features of {who}]") from error
 
 
-def read_ahead(
-    read: Callable[[Key], T],
-    rows: Sequence[Key],
-    seconds: Sequence[float],
-    limit: float = AHEAD_SECONDS,
-    workers: int = _THREADS,
-) -> Iterator[T]:
-    """`read(row)` for all rows in order, on threads, at most about `limit` seconds ahead of whoever takes them.
+def heard_together(
+    listeners: Sequence[Listener],
+    read: Callable[[Key], Utterance],
+    keys: Iterable[tuple[Key, float] | None],
+) -> Iterator[Utterance]:
+    """What `read` makes of each key, which comes with about how many seconds it is, heard by all listeners.
 
-    What goes wrong with a row is raised where its turn is.
+    It is called on threads, once for all of them. Close the iterator when it is left early: its threads end then.
     """
-    costs = [_FILE_SECONDS + length for length in seconds]
-    waiting: deque[Future[T]] = deque()
-    held, asked = 0.0, 0
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
-    try:
-        for taken in range(len(rows)):
-            # The one whose turn it is and the next are always asked for, however long they are.
-            while asked < len(rows) and (asked <= taken + 1 or held + costs[asked] <= limit):
-                waiting.append(pool.submit(read, rows[asked]))
-                held += costs[asked]
-                asked += 1
-            held -= costs[taken]
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    alone = [(one, place) for place, one in enumerate(listeners) if one.side_by_side]
+    others = [(one, place) for place, one in enumerate(listeners) if not one.side_by_side]
 
+    def begun(key: Key) -> Utterance:
+        utterance = read(key)
+        for listener, place in alone:
+            listener.hear_alone(utterance, place)
+        for listener, place in others:
+            listener.pin(utterance, place)
+        return utterance
 
-def prefetched(read: Callable[[Key], T], keys: Sequence[Key], count: int) -> Iterator[T]:
-    """What is read for each key, so many keys ahead on a thread of its own. Close it when it is left early."""
-    if count:
-        yield from read_ahead(read, keys, np.zeros(len(keys)), count, workers=1)
-    else:
-        yield from map(read, keys)
-
-
-def _windows(clips: Iterator[Clip], seconds: float) -> Iterator[list[Clip]]:
-    """Clips by the group, each as many as it takes to reach that many seconds."""
-    window, samples = [], 0
-    for clip in clips:
-        window.append(clip)
-        samples += len(clip.wave)
-        if samples >= seconds * SAMPLE_RATE:
-            yield window
-            window, samples = [], 0
-    if window:
-        yield window
-
-
-def _pinning(read: Callable[[int], Clip], device: torch.device) -> Callable[[int], Clip]:
-    """The audio in memory that the device copies from by itself, while the one before is heard."""
-
-    def pinned(row: int) -> Clip:
-        clip = read(row)
-        with torch.cuda.device(device):  # threads start on the first one
-            clip.wave = clip.wave.pin_memory()
-        return clip
-
-    return pinned
+    workers = max(one.side_by_side for one in listeners) or THREADS
+    ahead = AHEAD_SECONDS * (workers if alone else 1) + sum(one.window_seconds for one, _ in others)
+    with closing(read_on(begun, keys, ahead, workers)) as utterances:
+        passing = utterances
+        for listener, place in others:
+            passing = listener.hear_windows(passing, place)
+        yield from passing

@@ -1,0 +1,1 @@
+"""Care of the cache: what is in it, whether it is whole, and making room."""

@@ -1,0 +1,1 @@
+"""The work of a command as jobs, and the processes that do them."""

@@ -1,0 +1,1 @@
+"""What a run will take: rates measured on this machine, and for each cell the features that are cheaper."""
