@@ -135,7 +135,7 @@ def test_every_kind_of_task_can_be_rehearsed_and_no_real_audio_is_heard(runs, ta
     [hops] = prediction.way.cells.values()
     assert all(seconds >= 0 for seconds in hops.values()) and sum(hops.values()) > 0
     assert all(seconds >= 0 for seconds in prediction.way.hops.values())
-    assert {path.name for path in runs.cache.iterdir()} == {"rates.json"}
+    assert {path.name for path in runs.cache.iterdir()} == {"rates.json", ".rates.lock"}
     again = predicted(runs, task, Rates(runs.cache))[0]
     assert again.way.cells == prediction.way.cells
 

@@ -17,7 +17,7 @@ from upstream.audio import SAMPLE_RATE
 from upstream.errors import DataError, UsageError, unknown
 
 IN_USE, OUT_OF_DATE = "in use", "out of date"
-_OURS = ("features", "mini", "room", "rates.json")  # names in a cache
+_OURS = ("features", "mini", "room", "rates.json", ".rates.lock")  # names in a cache
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from benchmark.planning.ways import CellName, Prediction, Way
 from benchmark.rows import DONE
 from downstream.processes import free_memory
 from downstream.protocols import Protocol
-from downstream.represent.extraction import missing
+from downstream.represent.extraction import folder_of, missing
 from downstream.represent.features import Request
 from downstream.represent.kept import Room
 from downstream.represent.sizes import shown_size
@@ -168,7 +168,7 @@ class _Predicting:
 
     def _cheaper(self, kept: str, ways: dict[str, Way]) -> tuple[str, str, Way, tuple[str, Way]]:
         keeping, live = ways[kept], ways[LIVE]
-        if not self._room.fits(keeping.bytes):
+        if not self._room.fits(keeping.bytes, [folder_of(self._request, self._rates.folder)]):
             limit = self._options.cache_limit
             place = f"the {shown_size(limit)} of --cache-limit" if limit else f"what is free in {self._rates.folder}"
             mode, why = LIVE, f"{shown_size(keeping.bytes)} do not fit in {place}"

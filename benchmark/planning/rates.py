@@ -19,6 +19,7 @@ from upstream.errors import ResourceError
 from upstream.fingerprint import paths_digest
 
 UNKNOWN = math.nan
+_LOCK = ".rates.lock"  # in the cache
 _SOURCES = ("upstream", "downstream")
 T = TypeVar("T")
 
@@ -55,9 +56,15 @@ class Rates:
 
     def _write(self, key: str) -> None:
         """With what another process has measured meanwhile."""
-        self._known = _read(self._path) | self._known
+        lock = files.Lock(self.folder / _LOCK)
         with suppress(ResourceError):  # where nothing can be written it is measured again
-            files.write_text(self._path, json.dumps(self._known, indent=1) + "\n")
+            lock.acquire(wait=True)
+            try:
+                files.remove_partials(self.folder, self._path.name)
+                self._known = _read(self._path) | self._known
+                files.write_text(self._path, json.dumps(self._known, indent=1) + "\n")
+            finally:
+                lock.release()
 
 
 def _read(path: Path) -> dict:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import os
+import shutil
 import time
 import zlib
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmark.planning.rates import timed
+from downstream import files
 from downstream.represent import extraction
 from downstream.represent.hearing import read_ahead
 from downstream.represent.request import Request
@@ -21,7 +24,7 @@ from downstream.types import Example
 from upstream.audio import SAMPLE_RATE, AudioNotes
 from upstream.contract import made_up
 
-_PREFIX = ".rehearsal-"
+_PREFIX, _LOCK = ".rehearsal-", "lock"
 _FEW_FILES = 4
 _READING_SECONDS, _HEARING_SECONDS, _DISK_SECONDS = 0.3, 1.5, 0.1  # how long each rehearsal lasts, about
 _SAMPLE = 512  # utterances of which a rehearsal takes as many as it has time for
@@ -73,7 +76,7 @@ def hearing(request: Request, lengths: np.ndarray, cache: Path) -> dict:
     It hears noise of those lengths in seconds: real utterances have to pass it once, in the run.
     """
     rows = _sample(len(lengths))
-    with TemporaryDirectory(prefix=_PREFIX, dir=_made(cache)) as folder:
+    with _scratch(cache) as folder:
 
         def hear(first: int, last: int) -> float:
             """Seconds for a second of audio."""
@@ -83,7 +86,7 @@ def hearing(request: Request, lengths: np.ndarray, cache: Path) -> dict:
             fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(Request)}
             noise = _MadeUp(**fields | {"examples": examples, "croppable": request.croppable[own]}, lengths=known)
             device = request.upstream.device
-            seconds = timed(lambda: extraction.hear([noise], Path(folder), progress=False, say=_nothing), device)
+            seconds = timed(lambda: extraction.hear([noise], folder, progress=False, say=_nothing), device)
             return seconds / sum(known.values())
 
         hear(0, 1)  # warms up
@@ -96,10 +99,25 @@ def hearing(request: Request, lengths: np.ndarray, cache: Path) -> dict:
         return {"seconds": hear(few, few + count) if count > few else pace}
 
 
+@contextmanager
+def _scratch(cache: Path) -> Iterator[Path]:
+    """A folder in the cache for a while. Those that killed processes left go."""
+    for old in cache.glob(f"{_PREFIX}*"):
+        if not files.is_locked(old / _LOCK):
+            shutil.rmtree(old, ignore_errors=True)
+    with TemporaryDirectory(prefix=_PREFIX, dir=_made(cache)) as folder:
+        lock = files.Lock(Path(folder, _LOCK))
+        lock.acquire(wait=True)
+        try:
+            yield Path(folder)
+        finally:
+            lock.release()
+
+
 def disk(folder: Path, record_bytes: int) -> dict:
     """Seconds to write a byte so that it stays, to read one back from the disk, and to read a record just written."""
-    with TemporaryDirectory(prefix=_PREFIX, dir=_made(folder)) as place:
-        path = Path(place) / "noise"
+    with _scratch(folder) as place:
+        path = place / "noise"
         chunk = np.random.default_rng(0).bytes(_CHUNK)
         start, chunks = time.perf_counter(), 0
         with path.open("wb") as file:
