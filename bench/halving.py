@@ -9,8 +9,8 @@ Saved are steps of points (of the optimizer) and seconds of fitting, looks at de
 test scores of what is chosen: positive is better. `--cache` keeps the corpora and the features.
 
 These upstreams are small, and a step takes as long as what all points share. So the steps of heads on hidden states of
-13 x 768 are timed besides (random numbers, in memory): with seven points, with four and with two of the seven left, and
-what that makes of a schedule whose halvings are made as soon as they are due.
+13 x 768 are timed besides (random numbers, in memory, processor time): with seven points, with four and with two of the
+seven left, and what that makes of a schedule whose halvings are made as soon as they are due.
 """
 
 import argparse
