@@ -1,5 +1,6 @@
 """Frames of made-up utterances on disk, for tests of what looks for some of them in others."""
 
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,7 +61,7 @@ def stored_frames(folder, values, ids=None, device=CPU, key="made"):
         frames = value.shape[1]
         half = Frames(frames, value.norm(dim=-1).mean(dim=1), torch.ones(len(value)), value).halved()
         arrays = [half.norms.numpy(), half.scales.numpy(), half.values.numpy()]
-        return arrays, {**facts, "frames": frames, "samples": 320 * frames}
+        return arrays, {**facts, "frames": frames, "samples": 320 * frames, "audio": zlib.crc32(value.numpy())}
 
     path = folder / "00000.shard"
     store.write_shard(path, map(record, values))

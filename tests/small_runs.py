@@ -84,7 +84,12 @@ def librispeech_of_one_s_own(mini_data: Path, folder: Path) -> Path:
 def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
     """Every path below, with its size and the time of its last change; but for notes of when features were used and
     how fast this machine is."""
-    paths = (path for folder in folders for path in folder.rglob("*") if path.name not in ("used", "rates.json", ".rates.lock"))
+    paths = (
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.name not in ("used", "rates.json", ".rates.lock")
+    )
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 
 

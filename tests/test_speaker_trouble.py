@@ -150,7 +150,7 @@ def test_what_is_wrong_is_told_before_anything_is_heard_and_other_cells_go_on(ta
     other = "ss" if task == "sd" else "sd"
     words = command(runs, task, other)
     assert main(["plan", *words[1:]]) == code
-    assert not runs.cache.exists()
+    assert not (runs.cache / "features").exists()
     assert main(words) == code
     err = capsys.readouterr().err
     message = err[err.rindex(f"{task}: ") :]

@@ -25,7 +25,14 @@ def add_cell_options(parser: argparse.ArgumentParser) -> None:
     add("--data", type=Path, metavar="DIR", help="the folder that holds the corpora")
     add("--mini", action="store_true", help="make small corpora in the cache and use the mini protocol")
     add("--protocol", metavar="NAME|FILE", help="superb, mini, or a YAML file (default: superb; with --mini, mini)")
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the protocol: steps=1000 or ks.steps=1000")
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the protocol: steps=1000 or ks.steps=1000",
+    )
     add(
         "--lr",
         nargs="+",
