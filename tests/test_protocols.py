@@ -29,7 +29,7 @@ SUPERB = {
 }
 MINI_OWN = {"pr": ("grid",), "asr": ("grid", "projector", "hidden", "frame_samples")}
 MINI_OWN |= dict.fromkeys(("ood-asr-zh", "ood-asr-es", "ood-asr-ar"), ("grid", "projector", "hidden"))
-MINI_OWN["sf"] = (*MINI_OWN["asr"], "batch")
+MINI_OWN["sf"] = MINI_OWN["asr"]
 MINI_OWN["asv"] = ("grid", "batch", "accumulate", "crop_seconds", "projector", "dev_speakers", "dev_trials")
 MINI_OWN |= {"sd": ("grid", "accumulate", "hidden")} | dict.fromkeys(("ss", "se"), ("grid", "hidden", "layers"))
 RECURRENT = ("asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")
