@@ -4,6 +4,7 @@ Hearings come one after the other; in each, as many upstreams hear the audio tog
 features of as many are made as fit into the cache. Then the cells that need them are computed.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -113,7 +114,7 @@ class Schedule:
         for mode, tasks, seeds in jobs:
             job = Job(COMPUTE, one.hearing.tasks, (one.model,), tasks, seeds, mode)
             seconds = sum(one.prediction.cell_seconds[task, seed] for task in tasks for seed in seeds)
-            self._add(job, after, seconds, this)
+            self._add(job, after, seconds or math.inf, this)  # what could not be predicted may be the longest of all
 
     def _add(self, job: Job, after: frozenset[int], seconds: float, this: "_Round | None") -> None:
         if this is not None:

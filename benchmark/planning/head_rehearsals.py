@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import cycle
 
@@ -77,13 +78,14 @@ class Rehearsal:
             found: list[list] = []
             seconds = timed(lambda: found.extend(self._objective.predict(self._learners, batch, opened, False)), device)
             targets, start = self._encoded(examples), time.perf_counter()
-            for predicted in found:
-                self._objective.figure(predicted, examples, targets, np.ones(len(examples)))
-            figures.append((time.perf_counter() - start) / len(found) / len(examples))
+            with suppress(DataError):  # there may be no trial among so few
+                for predicted in found:
+                    self._objective.figure(predicted, examples, targets, np.ones(len(examples)))
+                figures.append((time.perf_counter() - start) / len(found) / len(examples))
             return seconds, opening
 
         whole = course.looks * len(parts) * len(course.reading.folds)
-        return measured(works, one, _LOOK_SECONDS, whole), figures[-1]
+        return measured(works, one, _LOOK_SECONDS, whole), figures[-1] if figures else 0.0
 
     def _judged(self) -> list[tuple[int, float]]:
         """How long it takes to judge so many test examples: more and more of them, after some that warm up."""
