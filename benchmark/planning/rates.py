@@ -1,7 +1,6 @@
 """How fast this machine is at what a run does: measured once, by short rehearsals, and kept beside the features."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +17,6 @@ from downstream import files
 from upstream.errors import ResourceError
 from upstream.fingerprint import paths_digest
 
-UNKNOWN = math.nan
 _LOCK = ".rates.lock"  # in the cache
 _SOURCES = ("upstream", "downstream")
 T = TypeVar("T")
