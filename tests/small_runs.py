@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,9 +120,16 @@ def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def is_there(folder: Path, pattern: str) -> bool:
+    """Whether there is a file of that name; not yet, where a folder vanished while we looked."""
+    with suppress(FileNotFoundError):
+        return any(folder.glob(pattern))
+    return False
+
+
 def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
     """Until a file of that name is there; an error if the process that should make it has ended."""
-    while not any(folder.glob(pattern)):
+    while not is_there(folder, pattern):
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from small_runs import SHORT, SmallRuns, contents
+from small_runs import SHORT, SmallRuns, contents, is_there
 from user_files import GOOD, variant, write_file
 
 from benchmark import engine
@@ -51,10 +51,6 @@ def children(process: subprocess.Popen) -> list[int]:
         if int(fields[1]) == process.pid and b"benchmark.jobs.worker" in command:
             found.append(int(status.parent.name))
     return found
-
-
-def is_there(name: str, folder: Path) -> bool:
-    return any(name in names for _, _, names in os.walk(folder))
 
 
 def wait_until(true: object, process: subprocess.Popen) -> None:
@@ -106,7 +102,7 @@ def test_two_workers_leave_what_one_process_leaves(runs, straight):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_of_workers_that_is_stopped_goes_on(how, runs, straight):
     process = runs.start(*CELLS, "--workers", "2")
-    wait_until(lambda: is_there("train.jsonl", runs.results), process)
+    wait_until(lambda: is_there(runs.results, "**/train.jsonl"), process)
     workers = children(process)
     assert workers
     process.send_signal(how)
@@ -126,7 +122,7 @@ def test_a_run_of_workers_that_is_stopped_goes_on(how, runs, straight):
 
 def test_a_worker_that_is_killed_fails_no_more_than_its_job(runs, straight):
     process = runs.start(*CELLS, "--workers", "2")
-    wait_until(lambda: is_there("train.jsonl", runs.results), process)
+    wait_until(lambda: is_there(runs.results, "**/train.jsonl"), process)
     os.kill(children(process)[0], signal.SIGKILL)
     _, said = process.communicate()
     assert "a worker process ended with signal 9, often for want of memory" in said
@@ -180,7 +176,7 @@ def used(folder: Path) -> int:
     for place, _, names in os.walk(folder):
         for name in names:
             with suppress(FileNotFoundError):
-                total += os.stat(os.path.join(place, name)).st_size
+                total += Path(place, name).stat().st_size
     return total
 
 
