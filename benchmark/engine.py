@@ -1,6 +1,7 @@
 """Computes the cells of a command: skips what is done, continues what was begun, records what fails."""
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,7 +79,7 @@ def run(options: Options, raise_errors: bool = False) -> Outcome:
         watching.prepare(options.tensorboard)
     workshop = Workshop(options, say)
     schedule = _planned(workshop, outcome)
-    ledger = Ledger()
+    ledger, start = Ledger(), time.monotonic()
     with _executor(workshop) as executor:
         for number, result in executor.run(schedule.steps, schedule.begin):
             schedule.ended(number, result)
@@ -87,7 +88,8 @@ def run(options: Options, raise_errors: bool = False) -> Outcome:
                 outcome.take(result)
     if outcome.fresh:
         predictions = [listening.prediction for listening in schedule.listenings]
-        for line in (*ledger.lines(), *compared(predictions, outcome.rows)):
+        took = compared(predictions, outcome.rows, options.workers, time.monotonic() - start)
+        for line in (*ledger.lines(), *took):
             say(line)
     names = workshop.names()
     outcome.rows.sort(

@@ -7,13 +7,13 @@ it. They read what to do from their input, and end when it does.
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import downstream
 
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-
-
 SHARE = "SSLBENCH_CORES"  # where a process of ours is told how many of the cores are its own
 
 
@@ -22,6 +22,24 @@ def cores() -> int:
     if SHARE in os.environ:
         return int(os.environ[SHARE])
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def share(processes: int) -> int:
+    """How many of the cores each of some processes gets."""
+    return max(1, cores() // processes)
+
+
+@contextmanager
+def one_of(processes: int) -> Iterator[None]:
+    """This process as if it were one of so many that share its cores."""
+    before = os.environ.get(SHARE)
+    os.environ[SHARE] = str(share(processes))
+    try:
+        yield
+    finally:
+        del os.environ[SHARE]
+        if before is not None:
+            os.environ[SHARE] = before
 
 
 def started(module: str, **options: object) -> subprocess.Popen:

@@ -12,6 +12,7 @@ from benchmark.options import Options
 from benchmark.planning.actuals import compared
 from benchmark.planning.courses import DRAWS, courses, live_seconds
 from benchmark.planning.durations import duration
+from benchmark.planning.elapsed import elapsed
 from downstream.represent.extraction import missing, stored
 
 
@@ -161,24 +162,42 @@ def test_predictions_lie_beside_what_came_of_them(runs):
     [prediction] = predicted(fresh, ["pr", "asr"], SetRates(fresh.cache, hearing=2.0, step=0.5))
     for row, heard, fit in zip(rows, (10.0, 30.0), (4.0, 1.0), strict=True):
         row.seconds = {"represent": heard, "fit": fit, "score": 0.5, "cost": 0.25}
-    text = compared([prediction], rows)
+    text = compared([prediction], rows, 1, 47.0)
     assert text[0].split() == ["cell", "hop", "predicted", "actual", "actual", "/", "predicted"]
     once = prediction.way.audio_seconds
     [hearing] = [line for line in text if " hear " in line]
     assert hearing.split()[-5:] == [*duration(2 * once).split(), "40.0", "s", f"{40 / (2 * once):.2f}"]
     [steps] = [line for line in text if line.split()[2:7] == ["pr", "/", "seed", "1337", "fit"]]
     assert steps.split()[-3:-1] == ["4.0", "s"]
-    assert text[-1].startswith("all that was predicted")
-    assert f"{40 + 5 + 1 + 0.5:.1f} s" in text[-1]
-    assert compared([], rows) == []
+    told = text[-1].split()
+    assert text[-1].startswith("from start to end  ")
+    assert told[-5:-3] == duration(elapsed([prediction], 1)).split()
+    assert told[-3:] == ["47.0", "s", f"{47 / elapsed([prediction], 1):.2f}"]
+    assert compared([], rows, 1, 1.0) == []
+
+
+def test_two_workers_hear_together_and_then_take_the_longest_first(runs):
+    """Cells of 4 and 1 seconds and their scoring; hearing takes each worker half as long."""
+    tasks = ["pr", "asr"]
+    (alone,) = predicted(runs, tasks, SetRates(runs.cache, hearing=2.0, step=0.5))
+    (halved,) = predicted(runs, tasks, SetRates(runs.cache, hearing=2.0, step=0.5), workers=2)
+    assert sum(halved.way.hops.values()) == pytest.approx(sum(alone.way.hops.values()) / 2)
+    learning = [sum(hops.values()) for hops in halved.way.cells.values()]
+    heard = sum(halved.way.hops.values())
+    assert elapsed([halved], 2) == pytest.approx(heard + max(learning[0] + halved.cost_seconds, learning[1]))
+    whole = sum(sum(hops.values()) for hops in alone.way.cells.values())
+    assert elapsed([alone], 1) == pytest.approx(2 * heard + whole + alone.cost_seconds)
 
 
 def test_unknown_times_are_question_marks_and_not_counted(runs):
     rows = engine.run(Options.of(**runs.options(MODEL, task="pr"))).rows
     fresh = SmallRuns(runs.data, runs.folder / "other")
     [prediction] = predicted(fresh, "pr", SetRates(fresh.cache, hearing=math.nan))
-    [hearing] = [line for line in compared([prediction], rows) if " hear " in line]
+    text = compared([prediction], rows, 2, 60.0)
+    [hearing] = [line for line in text if " hear " in line]
     assert hearing.split().count("?") == 2
+    assert text[-1].startswith("from start to end, but for what was not predicted  ")
+    assert duration(60.0 - rows[0].seconds["represent"] / 2) in text[-1]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from typing import Self
 
 from benchmark.jobs.job import Job, Result, Step
-from downstream.processes import SHARE, cores, python_path
+from downstream.processes import SHARE, python_path, share
 from upstream.errors import ResourceError
 
 
@@ -87,13 +87,13 @@ class WorkerProcesses:
     def _start(self) -> _Worker:
         taken = {worker.number for worker in self._workers}
         number = next(number for number in range(self.width) if number not in taken)
-        share = {name: str(max(1, cores() // self.width)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", SHARE)}
+        own = {name: str(share(self.width)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", SHARE)}
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "benchmark.jobs.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process, which passes it on
-            env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | share | {"PYTHONPATH": python_path()},
+            env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | own | {"PYTHONPATH": python_path()},
             text=True,
         )
         worker = _Worker(process, number)

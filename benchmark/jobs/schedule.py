@@ -101,7 +101,7 @@ class Schedule:
         missing = [one for one in listenings if one.prediction.bytes or not self.compute]
         if missing:
             models, tasks = tuple(one.model for one in missing), listenings[0].hearing.tasks
-            seconds = sum(one.prediction.hearing_seconds for one in missing) / self.width
+            seconds = sum(one.prediction.hearing_seconds for one in missing)
             urgent = seconds + max(sum(one.prediction.cell_seconds[cell] for cell in one.cells) for one in listenings)
             for part in range(self.width):
                 heard.add(len(self.steps))

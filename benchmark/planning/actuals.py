@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from benchmark.planning.durations import duration
+from benchmark.planning.elapsed import elapsed
 from benchmark.planning.ways import Prediction
 from benchmark.rows import Row
 
@@ -12,10 +13,11 @@ _COST = "cost"
 _HEARING = "represent"  # of a row: its share of what was heard for several
 
 
-def compared(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str]:
+def compared(predictions: Sequence[Prediction], rows: Sequence[Row], workers: int, seconds: float) -> list[str]:
     """A table of the cells that were computed: seconds of each hop, as predicted and as they came to be.
 
-    What several cells heard together is counted where they heard it, and the cost of an upstream with its first.
+    What several cells heard together is counted where they heard it, and the cost of an upstream with its first. The
+    last line is of all of it, which so many workers did in so many seconds.
     """
     found = {(row.upstream, row.task, row.seed, row.features["mode"]): row for row in rows}
     timings, troubles, met = [], [], set()
@@ -31,12 +33,13 @@ def compared(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[str
             met.add(name)
             troubles += [f"not predicted: {what} ({why})" for what, why in prediction.troubles.items()]
         for (task, seed), row in own.items():
-            for hop, seconds in cells[task, seed].items():
-                timings.append((f"{name} / {task} / seed {seed}", hop, seconds, row.seconds.get(hop, 0.0)))
+            for hop, expected in cells[task, seed].items():
+                timings.append((f"{name} / {task} / seed {seed}", hop, expected, row.seconds.get(hop, 0.0)))
     if not timings:
         return []
-    known = [timing[2:] for timing in timings if not math.isnan(timing[2])]
-    total = ("all that was predicted", "", *map(sum, zip(*known, strict=True)))
+    unknown = sum(timing[3] for timing in timings if math.isnan(timing[2]))
+    without = ", but for what was not predicted" if unknown else ""
+    total = (f"from start to end{without}", "", elapsed(predictions, workers), seconds - unknown / workers)
     lines = [timing for timing in timings if timing[2] or timing[3]]
     return [*aligned([_HEADING, *(_line(*timing) for timing in (*lines, total))]), *troubles]
 

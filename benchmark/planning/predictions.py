@@ -5,6 +5,7 @@ from collections.abc import Collection
 from functools import cached_property, partial
 
 import numpy as np
+import torch
 
 from benchmark.cells import Cell, SearchReading
 from benchmark.hearings import Hearing
@@ -19,13 +20,14 @@ from benchmark.planning.rehearsals import reading as rehearse_reading
 from benchmark.planning.training_times import Heads, Times
 from benchmark.planning.ways import CellName, Prediction, Way
 from benchmark.rows import DONE
-from downstream.processes import free_memory
+from downstream.processes import free_memory, one_of, share
 from downstream.protocols import Protocol
 from downstream.represent.extraction import folder_of, missing
 from downstream.represent.features import Request
 from downstream.represent.kept import Room
 from downstream.represent.sizes import shown_size
 from downstream.types import Example
+from upstream.devices import threads
 from upstream.errors import BenchmarkError
 from upstream.loaded import LoadedUpstream
 
@@ -39,8 +41,12 @@ _MODEL_BYTES = 4 * 1.3  # of each parameter, with what a model holds besides
 def predict(
     hearing: Hearing, upstream: LoadedUpstream, protocol: Protocol, options: Options, room: Room, rates: Rates
 ) -> Prediction:
-    """Settle the mode of each of the cells, and measure what has to be known for that."""
-    return _Predicting(hearing, upstream, protocol, options, room, rates).prediction()
+    """Settle the mode of each of the cells, and measure what has to be known for that.
+
+    With workers that is what one of them would measure; they hear together.
+    """
+    with one_of(options.workers), threads(share(options.workers) if options.workers > 1 else torch.get_num_threads()):
+        return _Predicting(hearing, upstream, protocol, options, room, rates).prediction()
 
 
 def upstream_bytes(upstream: LoadedUpstream) -> int:
@@ -201,10 +207,14 @@ class _Predicting:
         return way
 
     def _hearing_hops(self, seconds: float, size: int) -> dict[str, float]:
-        """Reading goes on beside hearing where that is done elsewhere; what writing adds to both is what they hide."""
+        """Reading goes on beside hearing where that is done elsewhere; what writing adds to both is what they hide.
+
+        Workers have a part of the audio each, but one disk.
+        """
         if not size:
             return {}
-        reading, hearing = seconds * self._opening, seconds * self._pace
+        each = seconds / self._options.workers
+        reading, hearing = each * self._opening, each * self._pace
         if self._upstream.device.type == "cuda":
             reading = max(0.0, reading - hearing)
         writing = size * self._heads.disk(size)["write"]

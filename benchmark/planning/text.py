@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from benchmark.options import LIVE
 from benchmark.planning.actuals import aligned
 from benchmark.planning.durations import duration
+from benchmark.planning.elapsed import elapsed
 from benchmark.planning.plan import Plan, Planned
 from benchmark.planning.ways import Prediction
 from benchmark.rows import DONE
@@ -93,22 +94,5 @@ def _totals(plan: Plan) -> Iterator[str]:
     some = f", and what could not be predicted of {unknown} hearings" if unknown else ""
     yield (
         f"{len(plan.cells)} cells, {len(todo)} to do: about {shown_size(size)} to write{within}, "
-        f"about {duration(whole(plan.predictions))}{some}"
+        f"about {duration(elapsed(plan.predictions, plan.options.workers))}{some}"
     )
-
-
-def whole(predictions: list[Prediction]) -> float:
-    """Seconds of all that is known: audio is read once for all upstreams, and each says once what it costs."""
-    seconds, read, met = 0.0, set(), set()
-    for prediction in predictions:
-        hops = dict(prediction.way.hops)
-        if prediction.hearing.tasks in read:
-            hops.pop("decode", None)
-        elif hops:
-            read.add(prediction.hearing.tasks)
-        parts = [*hops.values(), *(s for own in prediction.way.cells.values() for s in own.values())]
-        if prediction.upstream.name not in met and prediction.way.cells:
-            met.add(prediction.upstream.name)
-            parts.append(prediction.cost_seconds)
-        seconds += sum(part for part in parts if not math.isnan(part))
-    return seconds

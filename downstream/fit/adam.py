@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import torch
-from torch.optim.adam import adam
 
-_SECOND = 0.999
+_FIRST, _SECOND = 0.9, 0.999
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,20 @@ class Adam:
         if self.weight_decay:
             torch._foreach_mul_(parameters, 1 - rate * self.weight_decay)
         eps = self.eps / (1 - _SECOND ** (float(steps[0]) + 1)) ** 0.5 if self.early_eps else self.eps
-        adam(
+        # What torch.optim comes to in the end: on its way there it spends as long as a small head takes to learn.
+        torch._foreach_add_(steps, 1)
+        torch._fused_adam_(
             parameters,
             gradients,
             first,
             second,
             [],
-            state_steps=steps,
-            fused=True,
+            steps,
             lr=rate,
-            beta1=0.9,
+            beta1=_FIRST,
             beta2=_SECOND,
-            eps=eps,
             weight_decay=0,
+            eps=eps,
             amsgrad=False,
             maximize=False,
         )

@@ -17,7 +17,7 @@ from downstream.fit.learners import dropped_points, dropped_state, refuse_other_
 from downstream.fit.mixing import among, picked
 from downstream.fit.stack import Stack
 
-_ONE_THREAD_BELOW = 1_000_000  # parameters, of all points together
+_ONE_THREAD_BELOW = 2_000_000  # parameters, of all points together
 
 
 class MeanLinearGrid:
@@ -53,7 +53,8 @@ class MeanLinearGrid:
         self._now = Stack(self._initial(seed), len(rates), device)
         for point, layer in enumerate(self.only_layers):
             self._now.named["mix.weights"][point] = single_layer(layer, layers)
-        self._best, self._grad, self._first, self._second = (self._now.like(fill) for fill in (None, 0, 0, 0))
+        self._best, self._first, self._second = (self._now.like(fill) for fill in (None, 0, 0))
+        self._grad = self._now.like(0, shared="projector.weight")
         self._adam_steps = torch.zeros(len(rates), len(self._now.points[0]), device=device)  # Adam counts by tensor
 
     def _initial(self, seed: int) -> dict[str, torch.Tensor]:
@@ -94,9 +95,11 @@ class MeanLinearGrid:
         scale = (self._clip / (norms + 1e-6)).clamp(max=1)[:, None]
         for gradient in rest:
             gradient.mul_(scale)
-        torch.bmm((left * scale[:, None]).transpose(1, 2), right, out=g["projector.weight"])
+        left = (left * scale[:, None]).transpose(1, 2)
         for place, norm in enumerate(norms.tolist()):
             if not math.isnan(norm):  # else this step is skipped, for that point alone
+                # One point at a time, so that the gradient is read from where it was just written.
+                torch.mm(left[place], right[place], out=g["projector.weight"][place])
                 self._adam(place)
         return among(loss, self.live, len(self.rates), math.nan)
 
@@ -190,9 +193,8 @@ class MeanLinearGrid:
         """Train these points no more; what was kept of them stays."""
         places = [place for place, point in enumerate(self.live) if point not in points]
         self.live = [self.live[place] for place in places]
-        self._now, self._grad, self._first, self._second = (
-            stack.only(places) for stack in (self._now, self._grad, self._first, self._second)
-        )
+        self._now, self._first, self._second = (stack.only(places) for stack in (self._now, self._first, self._second))
+        self._grad = self._now.like(0, shared="projector.weight")
         self._adam_steps = self._adam_steps[places]
 
     @property

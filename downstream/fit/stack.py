@@ -22,10 +22,13 @@ class Stack:
         self.named = {n: next(vectors) if len(shape) == 1 else self._tensors[n] for n, shape in self._shapes.items()}
         self.points = [list(parts) for parts in zip(*self._tensors.values(), strict=True)]
 
-    def like(self, fill: float | None) -> "Stack":
-        """Another stack of the same shape: filled, or a copy."""
+    def like(self, fill: float | None, shared: str = "") -> "Stack":
+        """Another stack of the same shape: filled, or a copy. A matrix of that name is one for all points."""
         other = copy(self)
         other._tensors = {n: t.clone() if fill is None else torch.full_like(t, fill) for n, t in self._tensors.items()}
+        if shared:
+            whole = other._tensors[shared]
+            other._tensors[shared] = whole[:1].clone().expand_as(whole)
         other._name()
         return other
 

@@ -1,0 +1,67 @@
+"""How long a command takes from start to end, by one process or by several."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmark.planning.ways import Prediction
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Something one process does. It waits for others by their numbers; what is urgent is begun first."""
+
+    seconds: float
+    urgency: float
+    after: frozenset[int] = frozenset()
+
+
+def elapsed(predictions: Sequence[Prediction], workers: int) -> float:
+    """Seconds of all that is known. Audio is read once for all upstreams, and each says once what it costs."""
+    work: list[_Work] = []
+    met: set[str] = set()
+    hearings: dict[tuple[str, ...], list[Prediction]] = {}
+    for prediction in predictions:
+        hearings.setdefault(prediction.hearing.tasks, []).append(prediction)
+    for together in hearings.values():
+        cells = [(one, list(seconds.values())) for one in together for seconds in one.way.cells.values()]
+        learning: list[float] = []
+        for one, hops in cells:
+            if one.upstream.name not in met:
+                met.add(one.upstream.name)
+                hops.append(one.cost_seconds)
+            learning.append(_known(hops))
+        hearing, heard = _heard(together), frozenset[int]()
+        if hearing:
+            heard = frozenset(range(len(work), len(work) + workers))
+            work += [_Work(hearing, hearing + max(learning, default=0.0))] * workers
+        work += [_Work(seconds, seconds, heard) for seconds in learning]
+    return _end(work, workers)
+
+
+def _heard(together: Sequence[Prediction]) -> float:
+    """Seconds until all that some upstreams keep of a hearing is there."""
+    seconds, read = 0.0, False
+    for hops in (one.way.hops for one in together if one.way.hops):
+        seconds += _known([took for hop, took in hops.items() if not (read and hop == "decode")])
+        read = True
+    return seconds
+
+
+def _known(seconds: Sequence[float]) -> float:
+    return sum(own for own in seconds if not math.isnan(own))
+
+
+def _end(work: Sequence[_Work], workers: int) -> float:
+    """When the last of some work ends, if as many processes always begin the most urgent thing that can begin."""
+    waiting, now = dict(enumerate(work)), 0.0
+    ends: dict[int, float] = {}  # of what is being done
+    while waiting or ends:
+        able = [number for number, one in waiting.items() if not one.after & (waiting.keys() | ends.keys())]
+        if able and len(ends) < workers:
+            number = max(able, key=lambda number: (waiting[number].urgency, -number))
+            ends[number] = now + waiting.pop(number).seconds
+        else:
+            number = min(ends, key=ends.__getitem__)
+            now = ends.pop(number)
+    return now
