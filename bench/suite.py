@@ -7,7 +7,7 @@
 What is not known here is passed on to `run`. The small corpora are made first and told apart. Printed are seconds by
 task and hop as the rows have them, and all that `run` says: what it predicted against what it took, and how often each
 file was decoded and passed each upstream. Memory is that of all its processes together; disk is what the folder of
-features held at most, both looked at every half a second.
+features held at most, both looked at every other second.
 """
 
 import argparse

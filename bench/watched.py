@@ -16,7 +16,7 @@ from downstream import corpora, tasks
 from downstream.corpora import mini
 from downstream.processes import python_path
 
-_EVERY_SECONDS = 0.5
+_EVERY_SECONDS = 2.0  # adding up the pages of large processes takes a while, and stops them
 _GENERATIONS = {"25": " (Zen 3 or 4)", "26": " (Zen 5)"}  # of AMD
 
 
@@ -53,7 +53,7 @@ def environment() -> dict[str, str]:
 
 
 def watch(command: list[str], folder: Path | None = None) -> Watched:
-    """Run a command to its end, looking at its processes and at a folder every half a second."""
+    """Run a command to its end, looking at its processes and at a folder every other second."""
     memory = disk = 0
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()

@@ -57,19 +57,12 @@ class Reading(ABC):
         return list(dict.fromkeys(example for _, examples in self.parts for example in examples))
 
     @cached_property
-    def row_of(self) -> dict[Example, int]:
-        return {example: row for row, example in enumerate(self.examples)}
-
-    @cached_property
     def corpus_digest(self) -> str:
         """Of the corpus and of how it is divided."""
         digest = blake2b(self.manifest.digest().encode(), digest_size=16)
         for name, examples in self.parts:
             digest.update("\n".join([name, *(e.id for e in examples)]).encode())
         return digest.hexdigest()
-
-    def rows(self, examples: list[Example]) -> np.ndarray:
-        return np.array([self.row_of[example] for example in examples], dtype=np.int64)
 
     @property
     def preparation(self) -> tuple:
@@ -125,7 +118,7 @@ class TrainedReading(Reading):
         )
         if numbers.crop_seconds is not None or numbers.min_seconds is not None:
             for fold in self.folds:
-                request.croppable[self.rows(fold.train.examples)] = True
+                request.croppable[request.rows(fold.train.examples)] = True
         return request
 
 

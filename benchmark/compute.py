@@ -84,10 +84,8 @@ def failed(cell: Cell, error: Exception) -> Row:
 def _record(
     cell: Cell, features: Features, findings: Findings, clock: Clock, started: str, say: Callable[[str], None]
 ) -> Row:
-    examples = cell.reading.examples
     with clock("score"):
-        sample = [examples[row] for row in norm_rows(findings.test_rows)]
-        norms = features.layer_norms(features.request.rows(sample))
+        norms = features.layer_norms(norm_rows(features.request.rows(findings.scored)))
     with clock("cost"):
         upstream_cost = cell.upstream.cost()
     _write_beside(cell, findings, say)
@@ -98,7 +96,7 @@ def _record(
         say(f"{cell}: {note}")
         row.corpus["notes"] = [*row.corpus["notes"], note]
     row.layer_weights, row.layer_norms = findings.layer_weights, norms
-    own = features.request.rows(examples)
+    own = features.request.rows(cell.reading.examples)
     upstream, facts = cell.upstream, features.facts(own)
     heard = {"layers": upstream.num_layers, "dim": upstream.dim, "hop": upstream.hop, "note": upstream.note}
     row.features = heard | {name: value for name, value in facts.items() if name not in ("key", "audio")}

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from downstream.types import Example
+
 
 @dataclass
 class Findings:
-    """`test_rows` number those of the cell's examples that were scored; `cost` is what was computed after they were
-    heard.
+    """`scored` are those of the cell's examples in its figures; `cost` is what was computed after they were heard.
 
     `lines` are the predictions, `files` lie beside the row, `waves` are examples to listen to.
     """
@@ -17,7 +18,7 @@ class Findings:
     selection: list[dict]
     selected: dict
     layer_weights: list[float]
-    test_rows: np.ndarray
+    scored: list[Example]
     cost: dict[str, int]
     scoring: dict = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

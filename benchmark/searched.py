@@ -18,7 +18,7 @@ def search(cell: Cell, features: Features, clock: Clock, progress: bool) -> Find
         selection=found.selection,
         selected=found.selected,
         layer_weights=[float(layer == found.layer) for layer in range(layers)],
-        test_rows=reading.rows(reading.examples),
+        scored=reading.examples,
         cost=reading.effort(layers),
         scoring=found.judgement.facts,
         notes=found.notes,

@@ -99,12 +99,13 @@ class _Work:
                 for suffix in suffixes
             ]
         main = chosen[0]
+        tested = {example for fold in trained for example in fold.test.pool.examples}
         self.findings = Findings(
             metrics={},
             selection=[entry for fold in trained for entry in fold.selection()],
             selected={},
             layer_weights=np.mean([fold.learners.layer_weights(main.point) for fold in main.folds], axis=0).tolist(),
-            test_rows=np.unique(np.concatenate([self.reading.rows(fold.test.pool.examples) for fold in trained])),
+            scored=[example for example in self.reading.examples if example in tested],
             cost={
                 "head_parameters": sum(p.numel() for p in main.folds[0].learners.head(main.point).parameters()),
                 "optimizer_steps": sum(fold.optimizer_steps for fold in trained),

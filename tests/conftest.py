@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_runs import SmallRuns
 
+from benchmark.cli import main
 from downstream import corpora
 from downstream.corpora import mini
 
@@ -39,3 +40,18 @@ def done_runs(mini_data, tmp_path_factory) -> SmallRuns:
     runs = SmallRuns(mini_data, tmp_path_factory.mktemp("runs"))
     runs.outcome = runs.run("fbank", "fbank_no_cmvn", task="all")
     return runs
+
+
+@pytest.fixture
+def say(capsys):
+    """Runs a command in this process: exit code, what went to standard output, what went to standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as error:  # argparse
+            code = error.code
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

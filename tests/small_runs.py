@@ -20,6 +20,7 @@ SPEECH = ("pr", "asr", "ood-asr-zh", "ood-asr-es", "ood-asr-ar", "sf")  # the ta
 SPEAKERS = ("asv", "sd", "ss", "se")  # those that are about speakers
 SEARCHES = ("qbe",)  # in which nothing is learned
 FRAMES = (*SPEECH, *SPEAKERS, *SEARCHES)
+RATES = "rates.json"
 FEW_RATES = (1e-3, 1e-4)  # for heads that are large, or slow to measure
 BRIEF = ("steps=4", "eval_every=2", "accumulate=1")
 FEW = (*BRIEF, f"grid={list(FEW_RATES)}")
@@ -32,6 +33,8 @@ CHANGES = {
     "se": (*FEW, "batch=2", "projector=null", "layers=1"),
 }
 SHORT = ("hidden=8", *(f"{task}.{change}" for task, changes in CHANGES.items() for change in changes))
+_measured: dict[str, dict] = {}  # how fast this machine is, as far as runs before have found out
+_measuring: set[Path] = set()  # caches of runs that may have found out more
 SMALL = ("steps=40", "eval_every=20", "projector=32", "sid.steps=300", "sid.eval_every=50", *SHORT)
 
 
@@ -57,7 +60,18 @@ class SmallRuns:
         return places | {"upstream": list(map(str, upstream))} | options
 
     def run(self, *upstream: object, **options: object) -> Outcome:
+        self.knows_rates()
         return engine.run(Options.of(**self.options(*upstream, **options)))
+
+    def knows_rates(self) -> None:
+        """A new cache gets the rates of all before it: hundreds of runs would rehearse the same steps."""
+        for rates in (cache / RATES for cache in _measuring if (cache / RATES).exists()):
+            _measured.update(json.loads(rates.read_text()))
+        _measuring.clear()
+        _measuring.add(self.cache)
+        if _measured and not self.cache.exists():
+            self.cache.mkdir(parents=True)
+            (self.cache / RATES).write_text(json.dumps(_measured))
 
     def arguments(self, command: str, *more: object, to: Path | None = None) -> list[str]:
         """The same as a command line."""
@@ -66,11 +80,17 @@ class SmallRuns:
 
     def start(self, *more: object, before: str = "") -> subprocess.Popen:
         """`run` in a process of its own, after some Python code."""
+        self.knows_rates()
         code = f"import sys\n{before}\nfrom benchmark.cli import main\nsys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, *self.arguments("run", *more)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+
+
+def cells(*upstreams: object, task: str = "ks") -> tuple[object, ...]:
+    """Which, on a command line."""
+    return "--upstream", *upstreams, "--task", *task.split()
 
 
 def librispeech_of_one_s_own(mini_data: Path, folder: Path) -> Path:
@@ -86,10 +106,7 @@ def snapshot(*folders: Path) -> dict[str, tuple[int, int]]:
     """Every path below, with its size and the time of its last change; but for notes of when features were used and
     how fast this machine is."""
     paths = (
-        path
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.name not in ("used", "rates.json", ".rates.lock")
+        path for folder in folders for path in folder.rglob("*") if path.name not in ("used", RATES, ".rates.lock")
     )
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in paths}
 

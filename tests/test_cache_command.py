@@ -160,14 +160,16 @@ def test_sets_of_other_code_are_out_of_date_and_go_first(cache, asked):
     assert oldest.exists()
 
 
-@pytest.mark.parametrize("region", ["records", "index", "trailer"])
+@pytest.mark.parametrize("region", ["beginning", "records", "index", "trailer"])
 def test_verify_finds_any_flipped_bit_and_repair_removes_that_shard_alone(cache, asked, run, region):
     folder = put_features(cache, "a")
     shard = folder / "bb.shard"
     whole = shard.read_bytes()
     end = len(whole) - TRAILER
     index = end - 4 * ENTRY.itemsize
-    bounds = {"records": (HEAD, index), "index": (index, end), "trailer": (end, len(whole))}[region]
+    bounds = {"beginning": (0, HEAD), "records": (HEAD, index), "index": (index, end), "trailer": (end, len(whole))}[
+        region
+    ]
     random = np.random.default_rng(0)
     for place in random.integers(*bounds, size=5):
         damaged = bytearray(whole)

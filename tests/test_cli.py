@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from small_runs import ROOT, SmallRuns, contents
+from small_runs import ROOT, SmallRuns, cells, contents
 from user_files import GOOD, write_file
 
 from benchmark import __version__, cli
@@ -21,27 +21,8 @@ from upstream import registry
 
 
 @pytest.fixture
-def say(capsys):
-    """Runs a command in this process: exit code, what went to standard output, what went to standard error."""
-
-    def run(*words):
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as error:  # argparse
-            code = error.code
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
 def runs(mini_data, tmp_path):
     return SmallRuns(mini_data, tmp_path)
-
-
-def cells(*upstreams, task="ks"):
-    return "--upstream", *upstreams, "--task", *task.split()
 
 
 # run

@@ -297,6 +297,7 @@ def test_each_process_begins_with_a_part_of_its_own(worker, whole, tmp_path):
     victim.stdin.write("\n")
     assert victim.stdout.readline() == "stalled\n"
     names = list(whole)
+    wait_for_shards(tmp_path, {names[0]}, victim)  # what is read is ahead of what is written
     assert shards(tmp_path).keys() == {names[0]}
     other.stdin.write("\n")
     wait_for_shards(tmp_path, {names[1]}, other)

@@ -4,9 +4,8 @@ import json
 import re
 
 import pytest
-from small_runs import SmallRuns, snapshot
+from small_runs import SmallRuns, cells, snapshot
 
-from benchmark.cli import main
 from benchmark.options import Options
 from benchmark.planning.elapsed import elapsed
 from benchmark.planning.plan import plan
@@ -16,24 +15,8 @@ TASKS = "sid er asv sd ss se qbe"
 
 
 @pytest.fixture
-def say(capsys):
-    """Runs a command in this process: exit code, what went to standard output, what went to standard error."""
-
-    def run(*words):
-        code = main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
 def runs(mini_data, tmp_path):
     return SmallRuns(mini_data, tmp_path)
-
-
-def cells(*upstreams, task="ks"):
-    return "--upstream", *upstreams, "--task", *task.split()
 
 
 def test_plan_and_dry_run_change_nothing_but_the_rates(done_runs, say, tmp_path):

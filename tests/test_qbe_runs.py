@@ -208,7 +208,7 @@ def test_the_scores_are_those_of_dtw_python_on_the_features_that_were_kept(runs,
     layer = rows["layered"].selected["layer"]
 
     def frames_of(part):
-        batches = (features.batch(np.array([row])) for row in reading.rows(reading.search.parts[part]))
+        batches = (features.batch(np.array([row])) for row in features.request.rows(reading.search.parts[part]))
         return [(b.values[0][layer].double() * b.scales[0][layer].double()).numpy() for b in batches]
 
     queries, documents = frames_of("test"), frames_of("documents")

@@ -153,8 +153,7 @@ def test_a_flipped_bit_anywhere_is_noticed(shard, tmp_path):
     content = bytearray(shard.read_bytes())
     records_end = 8 + 4 * sum(SIZES)
     flipped, random = tmp_path / "flipped.shard", np.random.default_rng(0)
-    # The eight bytes in front are not looked at: nothing is read from there.
-    places = [8, records_end - 1, records_end, len(content) - 1, *random.integers(8, len(content), 150)]
+    places = [0, 7, 8, records_end - 1, records_end, len(content) - 1, *random.integers(len(content), size=150)]
     for place in places:
         changed = bytearray(content)
         changed[place] ^= 1 << int(random.integers(8))

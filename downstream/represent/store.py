@@ -87,6 +87,9 @@ def read_index(path: Path, whole: bool = True) -> np.recarray:
                 raise ShardError("its index is damaged")
             index = np.frombuffer(content, dtype=ENTRY).view(np.recarray)
             if whole:
+                file.seek(0)
+                if file.read(len(_MAGIC)) != _MAGIC:
+                    raise ShardError("its first bytes are damaged")
                 _check_records(file, index, end)
             return index
     except (OSError, ValueError) as error:
