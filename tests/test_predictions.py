@@ -14,6 +14,7 @@ from benchmark.planning.courses import DRAWS, courses, live_seconds
 from benchmark.planning.durations import duration
 from benchmark.planning.elapsed import elapsed
 from downstream.represent.extraction import missing, stored
+from downstream.represent.features import FRAMES
 
 
 @pytest.fixture
@@ -176,17 +177,28 @@ def test_predictions_lie_beside_what_came_of_them(runs):
     assert compared([], rows, 1, 1.0) == []
 
 
-def test_two_workers_hear_together_and_then_take_the_longest_first(runs):
-    """Cells of 4 and 1 seconds and their scoring; hearing takes each worker half as long."""
+def test_two_workers_hear_together_and_then_take_the_longest_first(runs, monkeypatch):
+    """Cells of 4 and 1 seconds and their scoring; a shard an utterance, so that each worker hears about half."""
+    monkeypatch.setattr("downstream.represent.extraction._SHARD_RECORDS", {FRAMES: 1})
     tasks = ["pr", "asr"]
     (alone,) = predicted(runs, tasks, SetRates(runs.cache, hearing=2.0, step=0.5))
     (halved,) = predicted(runs, tasks, SetRates(runs.cache, hearing=2.0, step=0.5), workers=2)
-    assert sum(halved.way.hops.values()) == pytest.approx(sum(alone.way.hops.values()) / 2)
+    lengths_of = halved.hearing.request(halved.upstream).seconds
+    assert sum(halved.way.hops.values()) == pytest.approx(2.0 * max(lengths_of[0::2].sum(), lengths_of[1::2].sum()))
+    assert sum(alone.way.hops.values()) == pytest.approx(2.0 * lengths_of.sum())
     learning = [sum(hops.values()) for hops in halved.way.cells.values()]
     heard = sum(halved.way.hops.values())
     assert elapsed([halved], 2) == pytest.approx(heard + max(learning[0] + halved.cost_seconds, learning[1]))
     whole = sum(sum(hops.values()) for hops in alone.way.cells.values())
-    assert elapsed([alone], 1) == pytest.approx(2 * heard + whole + alone.cost_seconds)
+    assert elapsed([alone], 1) == pytest.approx(sum(alone.way.hops.values()) + whole + alone.cost_seconds)
+
+
+def test_one_shard_is_heard_by_one_worker(runs):
+    """However many there are."""
+    assert len(reading_of(runs, "pr").examples) < 64
+    rates = SetRates(runs.cache, hearing=2.0)
+    (one,), (two,) = predicted(runs, "pr", rates), predicted(runs, "pr", rates, workers=2)
+    assert sum(two.way.hops.values()) == pytest.approx(sum(one.way.hops.values()))
 
 
 def test_unknown_times_are_question_marks_and_not_counted(runs):

@@ -200,7 +200,7 @@ def test_the_head_that_was_kept_gives_the_predictions_again(done_runs, row):
         head = MeanLinear(1, loaded.dim, 32, sum(slots))
         head.load_state_dict(load_file(folder_of(done_runs, row) / f"head-{fold.name}.safetensors"))
         with torch.no_grad():
-            logits = head.from_means(features.batch(reading.rows(fold.test.examples)))
+            logits = head.from_means(features.batch(features.request.rows(fold.test.examples)))
         for example, blocks in zip(fold.test.examples, logits, strict=True):
             words = [slot[b.argmax()] for slot, b in zip(classes, blocks.split(slots), strict=True)]
             assert words == predicted[fold.name, example.id]

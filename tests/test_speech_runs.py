@@ -99,7 +99,7 @@ def test_the_head_that_was_kept_gives_the_predictions_again(done_runs, row):
     features = stored(reading.request(loaded), done_runs.cache, False, pytest.fail)
     predictions, found = lines(folder_of(done_runs, row) / "predictions.jsonl"), []
     for example, line in zip(reading.folds[0].test.examples, predictions, strict=True):
-        batch = features.batch(reading.rows([example]))
+        batch = features.batch(features.request.rows([example]))
         frames = (batch.values[0].float() * batch.scales[0][:, None, None])[0]
         with torch.no_grad():
             logits, kept = head.head(frames[None], torch.tensor([len(frames)]))

@@ -22,7 +22,7 @@ from benchmark.planning.ways import CellName, Prediction, Way
 from benchmark.rows import DONE
 from downstream.processes import free_memory, one_of, share
 from downstream.protocols import Protocol
-from downstream.represent.extraction import folder_of, missing
+from downstream.represent.extraction import folder_of, longest_part, missing
 from downstream.represent.features import Request
 from downstream.represent.kept import Room
 from downstream.represent.sizes import shown_size
@@ -200,8 +200,10 @@ class _Predicting:
             rows = missing(self._request, self._options.cache_dir)
             if len(rows):
                 way.bytes = self._request.bytes_estimate(rows)
-                way.audio_seconds = float(self._lengths[rows].sum())
-                way.hops = self._hearing_hops(way.audio_seconds, way.bytes)
+                lengths = self._lengths[rows]
+                way.audio_seconds = float(lengths.sum())
+                longest = longest_part(rows, lengths, self._request.form, self._options.workers)
+                way.hops = self._hearing_hops(longest, way.bytes)
         if live:
             self._add_live(way, live)
         return way
@@ -209,12 +211,11 @@ class _Predicting:
     def _hearing_hops(self, seconds: float, size: int) -> dict[str, float]:
         """Reading goes on beside hearing where that is done elsewhere; what writing adds to both is what they hide.
 
-        Workers have a part of the audio each, but one disk.
+        The seconds are those of one worker; all of them write to one disk.
         """
         if not size:
             return {}
-        each = seconds / self._options.workers
-        reading, hearing = each * self._opening, each * self._pace
+        reading, hearing = seconds * self._opening, seconds * self._pace
         if self._upstream.device.type == "cuda":
             reading = max(0.0, reading - hearing)
         writing = size * self._heads.disk(size)["write"]
