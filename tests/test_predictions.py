@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import torch
 from predicted_runs import MODEL, SetRates, lengths, predicted, reading_of
 from small_runs import SmallRuns
 
@@ -13,6 +14,7 @@ from benchmark.planning.actuals import compared
 from benchmark.planning.courses import DRAWS, courses, live_seconds
 from benchmark.planning.durations import duration
 from benchmark.planning.elapsed import elapsed
+from downstream.processes import cores
 from downstream.represent.extraction import missing, stored
 from downstream.represent.features import FRAMES
 
@@ -191,6 +193,33 @@ def test_two_workers_hear_together_and_then_take_the_longest_first(runs, monkeyp
     assert elapsed([halved], 2) == pytest.approx(heard + max(learning[0] + halved.cost_seconds, learning[1]))
     whole = sum(sum(hops.values()) for hops in alone.way.cells.values())
     assert elapsed([alone], 1) == pytest.approx(sum(alone.way.hops.values()) + whole + alone.cost_seconds)
+
+
+def test_what_workers_do_is_rehearsed_with_their_share_of_the_cores(runs, monkeypatch):
+    """Four of 16 cores for each of four."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(16)))
+    seen = set()
+
+    class Watching(SetRates):
+        def of(self, what, *others):
+            seen.add((torch.get_num_threads(), cores()))
+            return super().of(what, *others)
+
+    predicted(runs, "pr", Watching(runs.cache), workers=4)
+    assert seen == {(4, 4)}
+    assert (torch.get_num_threads(), cores()) == (1, 16)
+
+
+def test_cells_that_hear_together_are_one_job(runs):
+    """Two workers take no less for it than one."""
+    rates = SetRates(runs.cache, hearing=2.0, step=0.5)
+    alone, two = (predicted(runs, ["pr", "asr"], rates, features="live", workers=n) for n in (1, 2))
+    cells = [sum(hops.values()) for hops in two[0].way.cells.values()]
+    assert len(cells) == len(two[0].way.live) == 2
+    assert elapsed(two, 2) == pytest.approx(sum(cells) + two[0].cost_seconds)
+    assert elapsed(alone, 1) == pytest.approx(
+        sum(s for o in alone[0].way.cells.values() for s in o.values()) + alone[0].cost_seconds
+    )
 
 
 def test_one_shard_is_heard_by_one_worker(runs):

@@ -1,7 +1,7 @@
 """How long a command takes from start to end, by one process or by several."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmark.planning.ways import Prediction
@@ -24,18 +24,20 @@ def elapsed(predictions: Sequence[Prediction], workers: int) -> float:
     for prediction in predictions:
         hearings.setdefault(prediction.hearing.tasks, []).append(prediction)
     for together in hearings.values():
-        cells = [(one, list(seconds.values())) for one in together for seconds in one.way.cells.values()]
-        learning: list[float] = []
-        for one, hops in cells:
-            if one.upstream.name not in met:
+        kept: list[float] = []  # of jobs that wait for what is kept
+        for one in together:
+            seconds = {name: _known(hops.values()) for name, hops in one.way.cells.items()}
+            if seconds and one.upstream.name not in met:
                 met.add(one.upstream.name)
-                hops.append(one.cost_seconds)
-            learning.append(_known(hops))
+                seconds[next(iter(seconds))] += _known([one.cost_seconds])
+            kept += [taken for name, taken in seconds.items() if name not in one.way.live]
+            live = sum(seconds[name] for name in one.way.live)  # one job, in which all of them hear together
+            work += [_Work(live, live)] if live else []
         hearing, heard = _heard(together), frozenset[int]()
         if hearing:
             heard = frozenset(range(len(work), len(work) + workers))
-            work += [_Work(hearing, hearing + max(learning, default=0.0))] * workers
-        work += [_Work(seconds, seconds, heard) for seconds in learning]
+            work += [_Work(hearing, hearing + max(kept, default=0.0))] * workers
+        work += [_Work(taken, taken, heard) for taken in kept]
     return _end(work, workers)
 
 
@@ -43,12 +45,12 @@ def _heard(together: Sequence[Prediction]) -> float:
     """Seconds until all that some upstreams keep of a hearing is there."""
     seconds, read = 0.0, False
     for hops in (one.way.hops for one in together if one.way.hops):
-        seconds += _known([took for hop, took in hops.items() if not (read and hop == "decode")])
+        seconds += _known(took for hop, took in hops.items() if not (read and hop == "decode"))
         read = True
     return seconds
 
 
-def _known(seconds: Sequence[float]) -> float:
+def _known(seconds: Iterable[float]) -> float:
     return sum(own for own in seconds if not math.isnan(own))
 
 

@@ -45,7 +45,8 @@ def predict(
 
     With workers that is what one of them would measure; they hear together.
     """
-    with one_of(options.workers), threads(share(options.workers) if options.workers > 1 else torch.get_num_threads()):
+    own = share(options.workers) if options.workers > 1 else torch.get_num_threads()  # of the cores that we have here
+    with one_of(options.workers), threads(own):
         return _Predicting(hearing, upstream, protocol, options, room, rates).prediction()
 
 
