@@ -21,6 +21,7 @@ from upstream.encoder.shape import EncoderShape
 
 _CHUNK_FRAMES = 100  # of output for which the convolutions run at once
 _MOST_SCORES = 1 << 20  # attention scores of one head held at once
+_CACHED_SCORES = 1 << 18  # attention scores of several heads that a core has at hand
 _EXPECTED_FRAMES = 500  # what the weights are laid out for; any other number gives the same result
 _SLOW_BELOW = 128  # frames below which oneDNN has no fast grouped convolution in bfloat16
 
@@ -109,9 +110,9 @@ class PackedEncoder:
 class _Linear:
     """A linear layer, with a GELU in the same pass where `gelu` names its kind."""
 
-    def __init__(self, weight: Tensor, bias: Tensor, dtype: torch.dtype, gelu: str | None = None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, gelu: str | None = None) -> None:
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), _EXPECTED_FRAMES)
-        self.bias = bias.to(dtype)
+        self.bias = None if bias is None else bias.to(dtype)
         self.fused = _fused(gelu)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -162,37 +163,44 @@ class _FirstConvolution:
 
 
 class _ConvBlock:
-    """A convolution over (frames, channels), without padding of its own."""
+    """A convolution over (frames, channels), without padding of its own: a product with every window.
+
+    Copying the windows out costs less than oneDNN's own convolution loses to its products.
+    """
 
     def __init__(self, block: ConvBlock, shape: EncoderShape, dtype: torch.dtype) -> None:
-        self.norm, self.kind, self.stride = block.norm, _gelu_kind(shape), block.conv.stride[0]
-        frames = _CHUNK_FRAMES * 8
-        self.weight, self.bias = _packed_convolution(block.conv, dtype, frames, padding=0, groups=1)
+        conv, self.norm, self.kind = block.conv, block.norm, _gelu_kind(shape)
+        self.kernel, self.stride = conv.kernel_size[0], conv.stride[0]
+        weight = conv.weight.transpose(1, 2).flatten(1)
+        self.product = _Linear(weight, conv.bias, dtype, self.kind if self.norm is None else None)
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self.norm is None:
-            return _convolve(x, self.weight, self.bias, 0, self.stride, 1, _fused(self.kind))
-        x = _convolve(x, self.weight, self.bias, 0, self.stride, 1, _fused(None))
-        return F.gelu(_normed(x, self.norm), approximate=self.kind)
+        windows = x.unfold(0, self.kernel, self.stride).transpose(1, 2).flatten(1)
+        x = self.product(windows)
+        return x if self.norm is None else F.gelu(_normed(x, self.norm), approximate=self.kind)
 
 
 class _Position:
-    """The positional convolution with its GELU."""
+    """The positional convolution with its GELU, over (frames, channels), seen by oneDNN as an image of one row."""
 
     def __init__(self, position: torch.nn.Conv1d, shape: EncoderShape, dtype: torch.dtype) -> None:
         self.shape, self.dtype, self.kind = shape, dtype, _gelu_kind(shape)
-        self.weight, self.bias = _packed_convolution(
-            position, dtype, _EXPECTED_FRAMES, shape.position_kernel // 2, shape.position_groups
-        )
+        self.fused = _fused(self.kind if shape.position_depth == 1 else None)
+        self.where = ([0, shape.position_kernel // 2], [1, 1], [1, 1], shape.position_groups)
+        weight = position.weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
+        size = [1, shape.dim, 1, _EXPECTED_FRAMES]
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self.where, size)
+        self.bias = position.bias.to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         frames = len(x)
         x = F.pad(x.to(self.dtype), (0, 0, 0, max(0, _SLOW_BELOW - frames)))  # zeros, as beyond any end
-        alone = self.shape.position_depth == 1
-        fused = _fused(self.kind if alone else None)
-        padding, groups = self.shape.position_kernel // 2, self.shape.position_groups
-        x = _convolve(x, self.weight, self.bias, padding, 1, groups, fused)[:frames]
-        return x if alone else F.gelu(F.layer_norm(x.float(), x.shape[-1:]), approximate=self.kind)
+        image = x.view(1, 1, *x.shape).permute(0, 3, 1, 2)  # with its channels last
+        image = torch.ops.mkldnn._convolution_pointwise(image, self.weight, self.bias, *self.where, *self.fused)
+        x = image.permute(0, 2, 3, 1).reshape(image.shape[3], image.shape[1])[:frames]
+        if self.shape.position_depth == 1:
+            return x
+        return F.gelu(F.layer_norm(x.float(), x.shape[-1:]), approximate=self.kind)
 
 
 class _Layer:
@@ -224,28 +232,47 @@ class _Attention:
         weights[0], biases[0] = weights[0] * scale, biases[0] * scale
         self.project = _Linear(torch.cat(weights), torch.cat(biases), dtype)
         self.out = _Linear(attention.out.weight, attention.out.bias, dtype)
-        self.gated = attention if attention.gate is not None else None
+        self.gates = None if attention.gate is None else _Gates(attention)
 
     def __call__(self, x: Tensor, bias: Tensor | None) -> Tensor:
         frames = len(x)
         query, key, value = self.project(x.to(self.dtype)).view(frames, 3, self.heads, -1).unbind(1)
         query, key = query.transpose(0, 1).contiguous(), key.transpose(0, 1).contiguous()
         value = value.permute(1, 2, 0).contiguous()  # (heads, size, frames): as the weights of a product
-        gates = None if self.gated is None else self.gated.gates(x[None])[0].to(self.dtype)
+        gates = None if self.gates is None else self.gates(x).to(self.dtype)
         mixed = torch.empty(frames, self.heads, value.shape[1], dtype=self.dtype)
         rows = max(1, _MOST_SCORES // frames)
+        heads = max(1, _CACHED_SCORES // (min(rows, frames) * frames))
         for start in range(0, frames, rows):
             part = slice(start, min(start + rows, frames))
             biases = None if bias is None else _bias_from_the_last(bias, part.start, part.stop)
-            # Head by head: each one's scores stay in the cache from the first product to the second.
-            for head in range(self.heads):
+            # So many heads at a time that their scores stay in the cache from the first product to the second.
+            for first in range(0, self.heads, heads):
+                some = slice(first, first + heads)
                 if biases is None:
-                    mixed[part, head] = _product(_product(query[head, part], key[head]).softmax(-1), value[head])
+                    scores = _products(query[some, part], key[some])
+                    of_heads = _products(scores.softmax(-1), value[some])
                 else:
-                    scores = _product(query[head, part].flip(0), key[head])
-                    scores.addcmul_(gates[head, part].flip(0), biases[head])
-                    mixed[part, head] = _product(scores.softmax(-1), value[head]).flip(0)
+                    scores = _products(query[some, part].flip(1), key[some])
+                    scores.addcmul_(gates[some, part].flip(1), biases[some])
+                    of_heads = _products(scores.softmax(-1), value[some]).flip(1)
+                mixed[part, some] = of_heads.transpose(0, 1)
         return self.out(mixed.view(frames, -1))
+
+
+class _Gates:
+    """WavLM's factors of the position bias, `Attention.gates`, with the sum over outputs made in the weights."""
+
+    def __init__(self, attention: Attention) -> None:
+        self.heads, self.scale = attention.heads, attention.gate_scale.view(-1)
+        weight, bias = attention.gate.weight.unflatten(0, (2, 4)).sum(1), attention.gate.bias.view(2, 4).sum(1)
+        self.product = _Linear(weight, bias, torch.float32)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(heads, frames, 1), from (frames, dim)."""
+        gates = self.product(x.reshape(len(x) * self.heads, -1)).sigmoid().view(len(x), self.heads, 2)
+        update, reset = gates.unbind(-1)
+        return (update * (reset * self.scale - 1) + 2).T[..., None]
 
 
 def _bias_from_the_last(by_distance: Tensor, start: int, stop: int) -> Tensor:
@@ -257,30 +284,11 @@ def _bias_from_the_last(by_distance: Tensor, start: int, stop: int) -> Tensor:
     return by_distance.unfold(1, frames, 1)[:, frames - stop : frames - start]
 
 
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, None, *_fused(None))
-
-
-def _packed_convolution(
-    conv: torch.nn.Conv1d, dtype: torch.dtype, frames: int, padding: int, groups: int
-) -> tuple[Tensor, Tensor | None]:
-    weight = conv.weight.to(dtype)[:, :, None].contiguous(memory_format=torch.channels_last)
-    size = [1, weight.shape[1] * groups, 1, frames]
-    weight = torch.ops.mkldnn._reorder_convolution_weight(
-        weight, [0, padding], [1, conv.stride[0]], [1, 1], groups, size
-    )
-    return weight, None if conv.bias is None else conv.bias.to(dtype)
-
-
-def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, padding: int, stride: int, groups: int, fused: tuple[str, list, str]
-) -> Tensor:
-    """A convolution over (frames, channels), seen by oneDNN as an image of one row with its channels last."""
-    image = x.view(1, 1, *x.shape).permute(0, 3, 1, 2)
-    image = torch.ops.mkldnn._convolution_pointwise(
-        image, weight, bias, [0, padding], [1, stride], [1, 1], groups, *fused
-    )
-    return image.permute(0, 2, 3, 1).reshape(image.shape[3], image.shape[1])
+def _products(x: Tensor, weights: Tensor) -> Tensor:
+    """x @ weights.T of each head."""
+    if len(x) > 1:
+        return torch.bmm(x, weights.transpose(1, 2))
+    return torch.ops.mkldnn._linear_pointwise(x[0], weights[0], None, *_fused(None))[None]
 
 
 def _inside(wanted: tuple[int, int], count: int) -> tuple[int, int]:
