@@ -8,6 +8,7 @@ from oracles import import_s3prl
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
+from downstream.fit import grid as grid_module
 from downstream.fit.grid import MeanLinearGrid
 from downstream.fit.heads import MeanLinear
 
@@ -174,6 +175,35 @@ def test_a_point_has_the_same_result_alone_and_in_a_grid():
 
 
 # What is wrong with one point stays with it
+
+
+@pytest.mark.parametrize(("layers", "slots", "size"), SHAPES)
+@pytest.mark.parametrize("count", [2, 3])
+def test_parts_that_are_trained_apart_leave_the_bytes_of_the_whole(count, layers, slots, size, monkeypatch):
+    monkeypatch.setattr(grid_module, "_PARTS_ABOVE", 0)
+    whole, divided = make_grid(layers, slots), make_grid(layers, slots)
+    for step in range(12):
+        if step == 6:  # the points that are left are divided anew
+            for one in (whole, divided):
+                one.keep(1)
+                one.drop([1, 4])
+        parts = divided.parts(count)
+        assert [point for part in parts for point in part.live] == divided.live
+        assert len(parts) == (count if step < 6 else 2)  # each has two points at least
+        batch = make_batch(layers, slots, size, seed=step)
+        losses = whole.step(*batch)
+        for part in parts:
+            assert torch.equal(part.step(*batch)[part.live], losses[part.live])
+    ends = whole.state(), divided.state()
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert torch.equal(whole.predict(batch[0]), divided.predict(batch[0]))
+
+
+def test_what_is_small_or_has_few_points_is_not_divided():
+    assert make_grid(4, (12,)).parts(2)[0].live == list(range(7))
+    large = [MeanLinearGrid(1, 768, (12,), 2000, RATES[:points], 1.0, 0, CPU) for points in (3, 4)]
+    assert [len(one.parts(8)) for one in large] == [1, 2]
+    assert len(large[1].parts(1)) == 1
 
 
 def test_a_nan_in_one_point_skips_that_point_alone():

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from downstream.fit import grid, stepping
 from downstream.fit import train as loop
 from downstream.fit.grid import MeanLinearGrid
 from downstream.fit.looking import predict
@@ -22,6 +23,7 @@ from downstream.objectives.classification import Classification
 from downstream.protocols import load
 from downstream.tasks import Fold
 from downstream.types import Example
+from upstream.devices import threads
 from upstream.errors import DataError
 
 CPU = torch.device("cpu")
@@ -155,6 +157,9 @@ class Scripted:
         self.live = list(range(len(scripts)))
         self.losses = iter(float(n) for n in range(1000))
 
+    def parts(self, count):
+        return [self]
+
     def step(self, means, targets, weights):
         value = next(self.losses)
         return torch.tensor([value, float("nan") if value == 15 else 2 * value][: len(self.scripts)])
@@ -225,6 +230,32 @@ def test_ctrl_c_saves_and_the_same_training_ends_with_the_same_bytes(at, straigh
     assert len(second.features.asked) == (STEPS - step) + (4 - step // LOOK)  # nothing done twice
     assert progress == straight[0]
     assert second.checkpoint.read_bytes() == straight[1]
+
+
+@pytest.mark.parametrize("at", [None, 1, 7, 22, 25, 44])
+def test_parts_of_the_grid_side_by_side_end_with_the_same_bytes(at, tmp_path, monkeypatch):
+    """Some steps at a time; whatever was begun is taken to its end when it is stopped."""
+    rates = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+    whole = Learning(tmp_path / "whole.state", rates)
+    progress = whole()
+    monkeypatch.setattr(grid, "_PARTS_ABOVE", 0)
+    monkeypatch.setattr(stepping, "_AT_ONCE", 4)  # looks come in the middle of them
+    taken, one = [], MeanLinearGrid.step
+
+    def step(part, *batch):
+        taken.append((part.live, threading.get_ident()))
+        return one(part, *batch)
+
+    monkeypatch.setattr(MeanLinearGrid, "step", step)
+    with threads(2):
+        if at is not None:
+            with pytest.raises(Interrupted):
+                Learning(tmp_path / "parts.state", rates, at=at, then=stop)()
+        again = Learning(tmp_path / "parts.state", rates)
+        assert again() == progress
+    assert again.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+    assert sorted(live for live, _ in taken) == STEPS * [[0, 1]] + STEPS * [[2, 3, 4]]
+    assert threading.get_ident() not in {thread for _, thread in taken}
 
 
 def test_sigterm_saves_too(straight, tmp_path):

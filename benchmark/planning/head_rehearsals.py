@@ -11,6 +11,7 @@ import torch
 
 from benchmark.planning.courses import Course
 from benchmark.planning.rates import timed
+from downstream.fit.stepping import Step, at_once, take
 from downstream.objectives import Answers
 from downstream.represent.features import FRAMES
 from downstream.represent.frame_features import FrameBatch
@@ -41,30 +42,34 @@ class Rehearsal:
 
     def figures(self) -> dict:
         """Everything that a prediction needs; see the methods."""
+        cores = torch.get_num_threads()
         with threads(self._learners.threads):
-            steps = self._steps()
+            steps = self._steps(cores)
         looks, figure = self._looks()
         state = sum(tensor.nbytes for tensor in self._learners.state().values())
         return {"steps": steps, "looks": looks, "figure": figure, "judged": self._judged(), "state_bytes": state}
 
-    def _steps(self) -> Points:
-        """How long a step of so much work takes."""
+    def _steps(self, cores: int) -> Points:
+        """How long a step of so much work takes, if as many are taken at a time as in training."""
         course, device = self._course, self._upstream.device
+        count = at_once(self._learners, cores)
         works = [course.work(draw) for draw in course.draws]
+        losses = torch.zeros(len(self._learners.rates), dtype=torch.float64, device=device)
 
         def one(number: int) -> Trial:
             draw = course.draws[number]
             examples = [course.fold.train.examples[row] for row in draw.rows]
             batch, opened, opening = self._batch(examples, draw.starts)
 
-            def step() -> None:
-                again = course.sampler(draw.step)
-                self._objective.too_short(self._learners, batch, opened)
-                self._objective.step(self._learners, batch, opened, again).double()
+            def some() -> None:
+                steps = [Step(batch, opened, course.sampler(draw.step)) for _ in range(count)]
+                for step in steps:
+                    self._objective.too_short(self._learners, step.batch, step.targets)
+                take(self._objective, self._learners, steps, losses, cores)
 
-            return timed(step, device), opening
+            return timed(some, device) / count, opening
 
-        return measured(works, one, _STEP_SECONDS, course.numbers.steps * len(course.reading.folds))
+        return measured(works, one, _STEP_SECONDS / count, course.numbers.steps * len(course.reading.folds))
 
     def _looks(self) -> tuple[Points, float]:
         """How long it takes to predict a batch of so much work, and to score an example for one point."""

@@ -8,6 +8,8 @@ with no autograd between them.
 
 import math
 from collections.abc import Sequence
+from copy import copy
+from itertools import pairwise
 
 import torch
 
@@ -18,6 +20,7 @@ from downstream.fit.mixing import among, picked
 from downstream.fit.stack import Stack
 
 _ONE_THREAD_BELOW = 2_000_000  # parameters, of all points together
+_PARTS_ABOVE = 1_000_000  # such parameters: two threads of Python would spend a smaller step waiting for each other
 
 
 class MeanLinearGrid:
@@ -56,6 +59,7 @@ class MeanLinearGrid:
         self._best, self._first, self._second = (self._now.like(fill) for fill in (None, 0, 0))
         self._grad = self._now.like(0, shared="projector.weight")
         self._adam_steps = torch.zeros(len(rates), len(self._now.points[0]), device=device)  # Adam counts by tensor
+        self._parts: list[MeanLinearGrid] = []
 
     def _initial(self, seed: int) -> dict[str, torch.Tensor]:
         """Torch's default initialisation of the head, from a generator of its own."""
@@ -196,11 +200,35 @@ class MeanLinearGrid:
         self._now, self._first, self._second = (stack.only(places) for stack in (self._now, self._first, self._second))
         self._grad = self._now.like(0, shared="projector.weight")
         self._adam_steps = self._adam_steps[places]
+        self._parts = []
+
+    def parts(self, count: int) -> "list[MeanLinearGrid]":
+        """Some neighbouring points each, and at least two, so that none of them can tell."""
+        count = min(count, len(self.live) // 2)
+        if self.device.type != "cpu" or count < 2 or self._parameters < _PARTS_ABOVE:
+            return [self]
+        if len(self._parts) != count:
+            ends = [len(self.live) * number // count for number in range(count + 1)]
+            self._parts = [self._part(first, last) for first, last in pairwise(ends)]
+        return self._parts
+
+    def _part(self, first: int, last: int) -> "MeanLinearGrid":
+        part = copy(self)
+        part.live, part._adam_steps = self.live[first:last], self._adam_steps[first:last]
+        part._now, part._first, part._second = (
+            stack.between(first, last) for stack in (self._now, self._first, self._second)
+        )
+        part._grad = part._now.like(0, shared="projector.weight")
+        return part
+
+    @property
+    def _parameters(self) -> int:
+        return sum(tensor.numel() for tensor in self._best.named.values())
 
     @property
     def threads(self) -> int:
         """A step of a small grid is over before a second thread could help."""
-        small = sum(tensor.numel() for tensor in self._best.named.values()) < _ONE_THREAD_BELOW
+        small = self._parameters < _ONE_THREAD_BELOW
         return 1 if self.device.type == "cpu" and small else torch.get_num_threads()
 
     def head(self, point: int) -> MeanLinear:

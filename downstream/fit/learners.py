@@ -23,6 +23,12 @@ class Learners(Protocol):
     def drop(self, points: Sequence[int]) -> None:
         """Train these points no more; what was kept of them stays. From then on their losses are no numbers."""
 
+    def parts(self, count: int) -> "Sequence[Learners]":
+        """Itself; or up to so many sets of some of its heads each, in the same memory, if side by side they are faster.
+
+        Parts only take steps: a point's loss is right in the part where it is live.
+        """
+
     def head(self, point: int) -> nn.Module:
         """The best head of a point as a plain module."""
 

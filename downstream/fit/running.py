@@ -15,6 +15,7 @@ from downstream.fit.halving import to_drop
 from downstream.fit.learners import Learners
 from downstream.fit.looking import Opened, Question
 from downstream.fit.sampling import Draw, Pool, Sampler
+from downstream.fit.stepping import Step, at_once, take
 from downstream.objectives import Objective
 from downstream.protocols import TaskProtocol
 from downstream.represent.features import Features
@@ -60,6 +61,7 @@ class Running:
         self.last = training.protocol.steps
         self.saved, self.saving = time.monotonic(), 0.0  # when the last checkpoint was written, and how long it took
         self._unsaved = False
+        self._waiting: list[Step] = []
 
     def begin(self, features: Features, crop_samples: int | None) -> None:
         """From its checkpoint if there is one."""
@@ -77,7 +79,7 @@ class Running:
         )
         self._position = np.full(int(own.train.rows.max()) + 1, -1)  # from a row of the features back to the split
         self._position[own.train.rows] = np.arange(len(own.train.rows))
-        self._workers = own.learners.threads
+        self._cores, self._workers = torch.get_num_threads(), own.learners.threads
         own.progress = checkpoints.load(own.checkpoint, own.learners) or Progress(
             loss_sum=[0.0] * points, best_dev=[None] * points, best_step=[None] * points
         )
@@ -115,16 +117,27 @@ class Running:
         return draw, Opened(self.training.objective, train.targets[self._position[draw.rows]])
 
     def step(self, batch: Batch, opened: Opened, draw: Draw) -> None:
+        """Take a step, now or with some that follow."""
         own, targets = self.training, opened()
-        if torch.get_num_threads() != self._workers:
-            torch.set_num_threads(self._workers)
         short = own.objective.too_short(own.learners, batch, targets)
         if len(short):
             places = self._position[draw.rows[short]].tolist()
             own.progress.too_short = sorted({*own.progress.too_short, *places})
-        self._losses += own.objective.step(own.learners, batch, targets, draw).double()
-        own.progress.step += 1
-        own.progress.loss_steps += 1
+        self._waiting.append(Step(batch, targets, draw))
+        if len(self._waiting) >= at_once(own.learners, self._cores):
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take the steps that wait for others."""
+        if not self._waiting:
+            return
+        own, steps = self.training, self._waiting
+        self._waiting = []
+        if torch.get_num_threads() != self._workers:
+            torch.set_num_threads(self._workers)
+        self._losses = take(own.objective, own.learners, steps, self._losses, self._cores)
+        own.progress.step += len(steps)
+        own.progress.loss_steps += len(steps)
         self._unsaved = True
 
     def question(self) -> Question:
@@ -167,6 +180,7 @@ class Running:
         progress.loss_steps, self._unsaved = 0, True
 
     def save(self) -> None:
+        self.catch_up()
         if self._unsaved:
             start = time.monotonic()
             self.training.progress.loss_sum = self._losses.tolist()

@@ -90,6 +90,10 @@ class SequenceGrid:
         small = self.parameters < _ONE_THREAD_BELOW and len(self._points) == 1
         return 1 if self.device.type == "cpu" and small else torch.get_num_threads()
 
+    def parts(self, count: int) -> "list[SequenceGrid]":
+        """Its heads are shared out among threads within a step: the batches are too large to keep several."""
+        return [self]
+
     def step(self, batch: FrameBatch, targets: Sequence, draw: Draw) -> Tensor:
         """One optimizer step of every point on the same utterances; returns each point's loss."""
         losses, first = torch.zeros(len(self.live), device=self.device), 0

@@ -39,6 +39,13 @@ class Stack:
         other._name()
         return other
 
+    def between(self, first: int, last: int) -> "Stack":
+        """The points from one place to before another, in the same memory."""
+        other = copy(self)
+        other._tensors = {name: tensor[first:last] for name, tensor in self._tensors.items()}
+        other._name()
+        return other
+
     def of(self, point: int) -> dict[str, torch.Tensor]:
         return {name: tensor[point] for name, tensor in self.named.items()}
 

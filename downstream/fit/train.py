@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import NoReturn
 
 import torch
@@ -78,7 +78,9 @@ def _up_to_the_next_look(
         drawn = [(one, *one.drawn(step)) for one, step, end in steps if step < end]
         return drawn, read_together(features, [draw for _, draw, _ in drawn], crops)
 
-    with closing(prefetched(read, range(rounds), features.ahead)) as batches:
+    with ExitStack() as end, closing(prefetched(read, range(rounds), features.ahead)) as batches:
+        for one in group:
+            end.callback(one.attempt, one.catch_up)
         start = time.perf_counter()
         for drawn, own in batches:
             share = (time.perf_counter() - start) / len(drawn)
