@@ -61,8 +61,11 @@ class Rehearsal:
             examples = [course.fold.train.examples[row] for row in draw.rows]
             batch, opened, opening = self._batch(examples, draw.starts)
 
+            # Batches of their own, as in training: one that is used again is nearer to the processor.
+            batches = [batch, *(batch.clone() for _ in range(count - 1))]
+
             def some() -> None:
-                steps = [Step(batch, opened, course.sampler(draw.step)) for _ in range(count)]
+                steps = [Step(own, opened, course.sampler(draw.step)) for own in batches]
                 for step in steps:
                     self._objective.too_short(self._learners, step.batch, step.targets)
                 take(self._objective, self._learners, steps, losses, cores)

@@ -18,7 +18,7 @@ from upstream.errors import ResourceError
 from upstream.fingerprint import paths_digest
 
 _LOCK = ".rates.lock"  # in the cache
-_SOURCES = ("upstream", "downstream")
+_SOURCES = ("upstream", "downstream", "benchmark/planning")
 T = TypeVar("T")
 
 
