@@ -197,6 +197,22 @@ def test_attention_in_blocks_is_the_same_attention(name, monkeypatch):
 
 
 @torch_only
+@pytest.mark.parametrize("name", ["wav2vec2_base", "wavlm_base"])
+@pytest.mark.parametrize("heads", [1, 3, 4])
+def test_attention_of_some_heads_at_a_time_is_the_same_attention(heads, name, monkeypatch):
+    """One by one, as in long utterances; three of four and then the last; all at once, as in short ones."""
+    structure = small(name)
+    assert structure.heads == 4
+    encoder = built(structure, untrained(structure, 0))
+    wav, seen, products = speechlike(64000), [], packed._products
+    whole = alone(encoder, wav)
+    monkeypatch.setattr(packed, "_CACHED_SCORES", heads * 199 * 199)
+    monkeypatch.setattr(packed, "_products", lambda x, weights: seen.append(len(x)) or products(x, weights))
+    assert worst(alone(PackedEncoder(encoder, torch.float32), wav), whole) < TOLERANCE
+    assert set(seen) == {1: {1}, 3: {3, 1}, 4: {4}}[heads]
+
+
+@torch_only
 def test_convolutions_in_chunks_are_the_same_convolutions(monkeypatch):
     for name in ("wav2vec2_base", "hubert_large", "nanow2v2_base"):
         structure = small(name)

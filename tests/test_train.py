@@ -258,6 +258,19 @@ def test_parts_of_the_grid_side_by_side_end_with_the_same_bytes(at, tmp_path, mo
     assert threading.get_ident() not in {thread for _, thread in taken}
 
 
+def test_parts_of_a_grid_that_drops_points_end_with_the_same_bytes(tmp_path, monkeypatch):
+    """Of what was dropped there is no loss to tell, whichever part it was in; the rest is divided anew."""
+    protocol, rates = dataclasses.replace(PROTOCOL, halving=True), [10.0**-power for power in range(8)]
+    whole = Learning(tmp_path / "whole.state", rates, protocol)
+    progress = whole()
+    assert [None in look["train_loss"] for look in progress.history][-1]
+    monkeypatch.setattr(grid, "_PARTS_ABOVE", 0)
+    with threads(2):
+        parts = Learning(tmp_path / "parts.state", rates, protocol)
+        assert parts() == progress
+    assert parts.checkpoint.read_bytes() == whole.checkpoint.read_bytes()
+
+
 def test_sigterm_saves_too(straight, tmp_path):
     with pytest.raises(Interrupted):
         Learning(tmp_path / "all.state", at=17, then=lambda: signal.raise_signal(signal.SIGTERM))()

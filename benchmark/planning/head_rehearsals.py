@@ -72,7 +72,8 @@ class Rehearsal:
 
             return timed(some, device) / count, opening
 
-        return measured(works, one, _STEP_SECONDS / count, course.numbers.steps * len(course.reading.folds))
+        whole = course.numbers.steps * len(course.reading.folds)  # a trial takes as long as `count` of its steps
+        return measured(works, one, _STEP_SECONDS / count, whole // count)
 
     def _looks(self) -> tuple[Points, float]:
         """How long it takes to predict a batch of so much work, and to score an example for one point."""
