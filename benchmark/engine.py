@@ -105,13 +105,15 @@ def extract(options: Options) -> Outcome:
     outcome = Outcome()
     workshop = Workshop(options, say)
     schedule = _planned(workshop, outcome, compute=False)
-    ledger = Ledger()
+    ledger, told = Ledger(), set[str]()
     with _executor(workshop) as executor:
         for number, result in executor.run(schedule.steps, schedule.begin):
             schedule.ended(number, result)
             ledger.merge(result.ledger)
             for error in result.errors:
-                say(f"{schedule.steps[number].job}: {error}")
+                if str(error) not in told:  # parts of one hearing may all meet it
+                    say(f"{schedule.steps[number].job}: {error}")
+                told.add(str(error))
             outcome.take(result)
     for line in ledger.lines():
         say(line)

@@ -78,14 +78,14 @@ class SmallRuns:
         places = ["--data", self.data, "--cache", self.cache, "--results", to or self.results]
         return [command, *map(str, more), *map(str, places), *(("--set", *self.set) if self.set else ())]
 
-    def start(self, *more: object, before: str = "") -> subprocess.Popen:
-        """`run` in a process of its own, after some Python code."""
+    def start(self, *more: object, before: str = "", command: str = "run") -> subprocess.Popen:
+        """A command in a process of its own, after some Python code."""
         self.knows_rates()
         code = f"import sys\n{before}\nfrom benchmark.cli import main\nsys.exit(main(sys.argv[1:]))"
-        command = [sys.executable, "-c", code, *self.arguments("run", *more)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
+        started = [sys.executable, "-c", code, *self.arguments(command, *more)]
+        return subprocess.Popen(started, cwd=ROOT, env=environment, **pipes)
 
 
 def cells(*upstreams: object, task: str = "ks") -> tuple[object, ...]:

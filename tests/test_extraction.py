@@ -289,18 +289,20 @@ def test_processes_share_the_work_and_take_over_from_one_that_is_killed(worker, 
     assert all(shard_lock(folder / name).acquire(wait=False) for name in whole)
 
 
-def test_each_process_begins_with_a_part_of_its_own(worker, whole, tmp_path):
-    """All of a part is done before anything else: the first of four stalls at the second shard of its half."""
-    victim, other = worker(SHARD + 3, part=(0, 2)), worker(part=(1, 2))
-    for process in (victim, other):
+def test_each_process_begins_with_a_part_of_its_own_and_leaves_to_others_what_they_are_doing(worker, whole, tmp_path):
+    """All of a part is done before anything else: the first of four stalls at the second shard of its half. It has a
+    third one by then, which is left to it too."""
+    victim, other, heir = worker(SHARD + 3, part=(0, 2)), worker(part=(1, 2)), worker()
+    for process in (victim, other, heir):
         assert process.stdout.readline() == "ready\n"
     victim.stdin.write("\n")
     assert victim.stdout.readline() == "stalled\n"
     names = list(whole)
     wait_for_shards(tmp_path, {names[0]}, victim)  # what is read is ahead of what is written
     assert shards(tmp_path).keys() == {names[0]}
-    other.stdin.write("\n")
-    wait_for_shards(tmp_path, {names[1]}, other)
+    assert other.communicate("\n")[0].split() == ["heard", str(SHARD)]
+    assert victim.poll() is None
+    assert shards(tmp_path).keys() == {names[0], names[1]}
     victim.kill()
-    assert other.communicate()[0].split() == ["heard", str(COUNT - SHARD)]
+    assert heir.communicate("\n")[0].split() == ["heard", str(COUNT - 2 * SHARD)]
     assert shards(tmp_path) == whole

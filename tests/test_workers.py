@@ -135,6 +135,34 @@ def test_a_worker_that_is_killed_fails_no_more_than_its_job(runs, straight):
     assert contents(runs.results) == contents(straight.results)
 
 
+SLOW = """
+folder = Path({folder!r})
+if (folder / "slow").exists():
+    (folder / str(os.getpid())).touch()
+    time.sleep(1)
+"""
+
+
+def test_what_a_killed_worker_leaves_unheard_another_hears_before_extract_ends(runs, tmp_path):
+    """All is one shard, so that one worker hears it and the other has nothing to do, until the first is killed."""
+    (folder := tmp_path / "hearing").mkdir()
+    (folder / "slow").touch()
+    code = variant(SLOW.format(folder=str(folder)).strip(), "import os", "import time", "from pathlib import Path")
+    extract = (write_file(tmp_path, code), "--task", "sd")
+    process = runs.start("--upstream", *extract, "--workers", "2", command="extract")
+    wait_until(lambda: any((folder / str(child)).exists() for child in children(process)), process)
+    (victim,) = (child for child in children(process) if (folder / str(child)).exists())
+    os.kill(victim, signal.SIGKILL)
+    (folder / "slow").unlink()
+    _, said = process.communicate()
+    assert "a worker process ended with signal 9" in said
+    assert process.returncode == 1, said
+    before = {path: path.read_bytes() for path in runs.cache.rglob("*.shard")}
+    assert len(before) == 1, said
+    assert engine.extract(Options.of(**runs.options(extract[0], task="sd"))).exit_code == 0
+    assert {path: path.read_bytes() for path in runs.cache.rglob("*.shard")} == before
+
+
 def test_errors_are_told_as_one_process_tells_them(runs, tmp_path):
     breaks = write_file(tmp_path, variant('if len(wavs[0]) > 80000:\n    raise RuntimeError("too long for me")'))
     options = runs.options(breaks, task=["sid", "ks"], workers=2)

@@ -106,6 +106,8 @@ class Schedule:
             for part in range(self.width):
                 heard.add(len(self.steps))
                 self._add(Job(HEAR, tasks, models, part=(part, self.width)), before, urgent, this)
+            if not self.compute and self.width > 1:  # no cell will ask for what a killed worker leaves undone, or wait
+                self._add(Job(HEAR, tasks, models), frozenset(heard), urgent, this)  # for what another command makes
         for one in listenings if self.compute else ():
             jobs = [job for job in one.jobs() if job[0] != LIVE]
             self._add_computing(one, jobs, frozenset(heard) or before, this)

@@ -36,18 +36,26 @@ def elapsed(predictions: Sequence[Prediction], workers: int) -> float:
         hearing, heard = _heard(together), frozenset[int]()
         if hearing:
             heard = frozenset(range(len(work), len(work) + workers))
-            work += [_Work(hearing, hearing + max(kept, default=0.0))] * workers
+            urgency = hearing + max(kept, default=0.0)
+            work += [_Work(share * hearing, urgency) for share in _shares(together, workers)]
         work += [_Work(taken, taken, heard) for taken in kept]
     return _end(work, workers)
 
 
 def _heard(together: Sequence[Prediction]) -> float:
-    """Seconds until all that some upstreams keep of a hearing is there."""
+    """Seconds in which the mean worker hears what some upstreams keep of a hearing."""
     seconds, read = 0.0, False
     for hops in (one.way.hops for one in together if one.way.hops):
         seconds += _known(took for hop, took in hops.items() if not (read and hop == "decode"))
         read = True
     return seconds
+
+
+def _shares(together: Sequence[Prediction], workers: int) -> list[float]:
+    """What each worker has to hear, of what the mean worker has."""
+    parts = [sum(seconds) for seconds in zip(*(one.way.parts for one in together if one.way.parts), strict=True)]
+    whole = sum(parts)
+    return [workers * part / whole for part in parts] if whole > 0 else [1.0] * workers
 
 
 def _known(seconds: Iterable[float]) -> float:

@@ -22,7 +22,7 @@ from benchmark.planning.ways import CellName, Prediction, Way
 from benchmark.rows import DONE
 from downstream.processes import free_memory, one_of, share
 from downstream.protocols import Protocol
-from downstream.represent.extraction import folder_of, longest_part, missing
+from downstream.represent.extraction import folder_of, missing, parts
 from downstream.represent.features import Request
 from downstream.represent.kept import Room
 from downstream.represent.sizes import shown_size
@@ -203,8 +203,8 @@ class _Predicting:
                 way.bytes = self._request.bytes_estimate(rows)
                 lengths = self._lengths[rows]
                 way.audio_seconds = float(lengths.sum())
-                longest = longest_part(rows, lengths, self._request.form, self._options.workers)
-                way.hops = self._hearing_hops(longest, way.bytes)
+                way.hops = self._hearing_hops(way.audio_seconds / self._options.workers, way.bytes)
+                way.parts = parts(rows, lengths, self._request.form, self._options.workers)
         if live:
             self._add_live(way, live)
         return way
@@ -212,7 +212,7 @@ class _Predicting:
     def _hearing_hops(self, seconds: float, size: int) -> dict[str, float]:
         """Reading goes on beside hearing where that is done elsewhere; what writing adds to both is what they hide.
 
-        The seconds are those of one worker; all of them write to one disk.
+        The seconds are those of one worker, if all have as much to hear; all of them write to one disk.
         """
         if not size:
             return {}

@@ -16,7 +16,8 @@ class Way:
 
     bytes: int = 0  # to write
     audio_seconds: float = 0.0  # that pass the upstream, each time counted
-    hops: dict[str, float] = field(default_factory=dict)  # seconds until all that is kept is there
+    hops: dict[str, float] = field(default_factory=dict)  # seconds of hearing what is kept, for the mean worker
+    parts: list[float] = field(default_factory=list)  # seconds of audio that each worker hears of that
     cells: dict[CellName, dict[str, float]] = field(default_factory=dict)  # the rest, by hop
     live: dict[CellName, float] = field(default_factory=dict)  # of that, seconds of hearing
 

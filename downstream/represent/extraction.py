@@ -79,8 +79,8 @@ def hear(
 ) -> Heard:
     """Make what is missing of the features of requests that differ by their upstream alone, in one pass over the audio.
 
-    Of the n parts of a `part` (k, n) the k-th is done first, then what nobody else is doing: n processes that begin
-    with one each do not wait for each other before the end.
+    Of the n parts of a `part` (k, n) the k-th is done first, then what nobody else is doing. What others are doing then
+    is left to them: all is there when the processes of all parts have ended, if nothing stopped one.
     """
     requests = list({folder_of(request, cache): request for request in requests}.values())
     first = requests[0]
@@ -156,15 +156,15 @@ def _hear(
     with AudioBar(title, everything, everything - todo, progress) as bar:
         listeners = [listener_of(one.request, say) for one in sets]
         going = AudioPass([(one.request, one.pool.folder) for one in sets], listeners, room, ledger, bar)
-        going.make([*own, *reversed(others)])  # from behind: whoever has them first begins in front
+        going.make([*own, *reversed(others)], wait=n == 1)  # from behind: whoever has them first begins in front
     return going.done
 
 
-def longest_part(rows: np.ndarray, seconds: np.ndarray, form: str, processes: int) -> float:
-    """How many seconds the process hears that hears most, when some share these rows: nobody has a part of a shard."""
+def parts(rows: np.ndarray, seconds: np.ndarray, form: str, processes: int) -> list[float]:
+    """How many seconds each process hears, when some share these rows: nobody has a part of a shard."""
     shards = np.bincount(rows // _SHARD_RECORDS[form], weights=seconds)
     shards = shards[shards > 0]
-    return max(float(shards[number::processes].sum()) for number in range(processes))
+    return [float(shards[number::processes].sum()) for number in range(processes)]
 
 
 def _spans(lacking: list[np.ndarray], size: int) -> list[Span]:

@@ -74,13 +74,18 @@ class AudioPass:
         self._open: list[_Claim] = []
         self._writers: list[Writer] = []
 
-    def make(self, spans: list[Span]) -> None:
-        """Make the shards of spans, each under its own lock: processes share the work, and none does it twice."""
+    def make(self, spans: list[Span], wait: bool) -> None:
+        """Make the shards of spans, each under its own lock: processes share the work, and none does it twice.
+
+        What others are making at the end is theirs, or is waited for, and made if they have not.
+        """
         start = time.perf_counter()
         for _, folder in self._sets:
             remove_partials(folder)
         while spans:
             spans = self._make_free_ones(spans)
+            if not wait:
+                break
             for number, rows in spans[0].items() if spans else ():  # which are held elsewhere, and nothing is held here
                 lock = shard_lock(self._path(number, rows))
                 lock.acquire(wait=True)
