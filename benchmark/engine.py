@@ -150,8 +150,9 @@ def _planned(workshop: Workshop, outcome: Outcome, compute: bool = True) -> Sche
             if found is not None:
                 listenings.setdefault(found.hearing.tasks, []).append(found)
     schedule = Schedule(workshop, options.workers, compute)
-    for together in listenings.values():
-        schedule.add(together)
+    for heard in (True, False):  # what is there already first: what the rest takes may need its place
+        for together in listenings.values():
+            schedule.add([one for one in together if one.heard == heard])
     return schedule
 
 

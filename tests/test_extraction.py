@@ -69,6 +69,19 @@ def test_what_is_made_is_not_made_again(asked, whole, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_long_utterances_come_to_fewer_in_a_shard(asked, tmp_path, monkeypatch):
+    """0.2 to 0.47 s each: shards end after eight of them, or where a second does."""
+    monkeypatch.setattr(extraction, "_SHARD_SECONDS", 1.0)
+    assert make(asked(), tmp_path)[1] == COUNT
+    counts = [len(store.read_index(path)) for path in shard_paths(asked(), tmp_path)]
+    sizes = [path.stat().st_size for path in sorted(asked().manifest.root.glob("*.wav"))]
+    places = [(row // SHARD, int(end / 32000)) for row, end in enumerate(np.cumsum(sizes))]
+    assert counts == [places.count(place) for place in sorted(set(places))]
+    assert max(counts) < SHARD
+    monkeypatch.setattr(extraction, "_SHARD_SECONDS", 1e9)
+    assert make(asked(), tmp_path)[1] == 0  # however it is cut
+
+
 @pytest.mark.parametrize("at", [1, SHARD, SHARD + 1, 2 * SHARD + 5, COUNT])
 def test_a_stop_costs_no_more_than_a_shard(at, asked, whole, tmp_path):
     def stop():

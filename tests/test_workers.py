@@ -198,6 +198,20 @@ def test_a_limit_of_the_cache_is_never_passed(runs, straight):
     assert contents(runs.results) == contents(straight.results)
 
 
+def test_what_is_there_already_is_used_before_its_place_is_needed(runs, capsys):
+    """Of two tasks the second has been heard, and the features of both do not fit together."""
+    few = [*runs.set, "steps=20", "eval_every=10"]
+    options = runs.options("mel_no_cmvn", task=["pr", "sd"], set=few, features="frames")
+    assert engine.extract(Options.of(**options | {"task": "sd"})).exit_code == 0
+    heard = used(runs.cache / "features")
+    capsys.readouterr()
+    outcome = engine.run(Options.of(**options | {"cache_limit": str(5 * heard // 2)}))
+    assert [row.status for row in outcome.rows] == ["done", "done"]
+    said = capsys.readouterr().err
+    assert re.findall(r"(\w+): frames .* once", said) == ["librispeech", "librispeech"]  # the upstream, and the files
+    assert "removed" in said
+
+
 def used(folder: Path) -> int:
     """Bytes below a folder that others write to and remove from: `os.walk` passes over what vanishes meanwhile."""
     total = 0

@@ -32,6 +32,11 @@ class Listening:
         """The cells whose features are kept."""
         return [cell for cell in self.cells if self.prediction.modes[cell] != LIVE]
 
+    @property
+    def heard(self) -> bool:
+        """Whether all that the cells need is there."""
+        return len(self.kept) == len(self.cells) and not self.prediction.bytes
+
     def jobs(self) -> Iterator[tuple[str, tuple[str, ...], tuple[int, ...]]]:
         """Mode, tasks and seeds of cells that are computed side by side.
 

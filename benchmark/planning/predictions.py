@@ -204,7 +204,7 @@ class _Predicting:
                 lengths = self._lengths[rows]
                 way.audio_seconds = float(lengths.sum())
                 way.hops = self._hearing_hops(way.audio_seconds / self._options.workers, way.bytes)
-                way.parts = parts(rows, lengths, self._request.form, self._options.workers)
+                way.parts = parts(self._request, rows, lengths, self._options.workers)
         if live:
             self._add_live(way, live)
         return way

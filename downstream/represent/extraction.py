@@ -22,9 +22,10 @@ from downstream.represent.request import FRAMES, MEANS, Request
 from upstream import registry
 from upstream.errors import ResourceError
 
-# Few enough that a kill costs seconds to a minute, enough that a corpus has few files. Frames take a thousand times the
-# space of means, and as long to hear.
+# Few enough that a kill costs a minute or two and that processes find something to share, enough that a corpus has few
+# files. Frames take a thousand times the space of means, and as long to hear.
 _SHARD_RECORDS = {MEANS: 512, FRAMES: 64}
+_SHARD_SECONDS = 900.0  # of audio
 
 
 @dataclass
@@ -140,7 +141,7 @@ def _hear(
     part: tuple[int, int],
 ) -> Heard:
     lacking = [(one.request, one.pool.missing) for one in sets]
-    spans = _spans([rows for _, rows in lacking], _SHARD_RECORDS[sets[0].request.form])
+    spans = _spans([rows for _, rows in lacking], _shards(sets[0].request))
     if not spans:
         return Heard()
     _check_space(lacking, sets[0].pool.folder)
@@ -160,21 +161,28 @@ def _hear(
     return going.done
 
 
-def parts(rows: np.ndarray, seconds: np.ndarray, form: str, processes: int) -> list[float]:
+def parts(request: Request, rows: np.ndarray, seconds: np.ndarray, processes: int) -> list[float]:
     """How many seconds each process hears, when some share these rows: nobody has a part of a shard."""
-    shards = np.bincount(rows // _SHARD_RECORDS[form], weights=seconds)
+    shards = np.bincount(_shards(request)[rows], weights=seconds)
     shards = shards[shards > 0]
     return [float(shards[number::processes].sum()) for number in range(processes)]
 
 
-def _spans(lacking: list[np.ndarray], size: int) -> list[Span]:
-    """What each set lacks, in pieces for a shard each: places in the request are cut alike, whatever is there."""
+def _shards(request: Request) -> np.ndarray:
+    """The number of the shard that each row is for: places in the request are cut alike, whatever is there."""
+    by_count = np.arange(len(request.examples)) // _SHARD_RECORDS[request.form]
+    by_seconds = np.cumsum(request.seconds) // _SHARD_SECONDS
+    cuts = (np.diff(by_count, prepend=0) != 0) | (np.diff(by_seconds, prepend=0) != 0)
+    return np.cumsum(cuts)
+
+
+def _spans(lacking: list[np.ndarray], shards: np.ndarray) -> list[Span]:
+    """What each set lacks, in pieces for a shard each."""
     spans: dict[int, Span] = {}
     for number, rows in enumerate(lacking):
-        for group in np.unique(rows // size).tolist():
-            first, last = np.searchsorted(rows, [group * size, (group + 1) * size])
-            spans.setdefault(group, {})[number] = rows[first:last]
-    return [spans[group] for group in sorted(spans)]
+        for part in np.split(rows, np.flatnonzero(np.diff(shards[rows])) + 1) if len(rows) else ():
+            spans.setdefault(int(shards[part[0]]), {})[number] = part
+    return [spans[shard] for shard in sorted(spans)]
 
 
 def _check_space(lacking: Iterable[tuple[Request, np.ndarray]], folder: Path) -> None:

@@ -23,7 +23,8 @@ _CHUNK_FRAMES = 100  # of output for which the convolutions run at once
 _MOST_SCORES = 1 << 20  # attention scores of one head held at once
 _CACHED_SCORES = 1 << 18  # attention scores of several heads that a core has at hand
 _EXPECTED_FRAMES = 500  # what the weights are laid out for; any other number gives the same result
-_SLOW_BELOW = 128  # frames below which oneDNN has no fast grouped convolution in bfloat16
+_SLOW_BELOW = 96  # frames below which oneDNN has no fast grouped convolution
+_POSITION_FRAMES = 32  # whose multiples the positional convolution is over: oneDNN takes 40 ms to prepare for another
 
 
 def available() -> bool:
@@ -194,7 +195,8 @@ class _Position:
 
     def __call__(self, x: Tensor) -> Tensor:
         frames = len(x)
-        x = F.pad(x.to(self.dtype), (0, 0, 0, max(0, _SLOW_BELOW - frames)))  # zeros, as beyond any end
+        more = max(_SLOW_BELOW, frames + -frames % _POSITION_FRAMES) - frames
+        x = F.pad(x.to(self.dtype), (0, 0, 0, more))  # zeros, as beyond any end
         image = x.view(1, 1, *x.shape).permute(0, 3, 1, 2)  # with its channels last
         image = torch.ops.mkldnn._convolution_pointwise(image, self.weight, self.bias, *self.where, *self.fused)
         x = image.permute(0, 2, 3, 1).reshape(image.shape[3], image.shape[1])[:frames]
