@@ -34,7 +34,7 @@ demo: .venv/for-demo
 test: .venv/for-test browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # The tests of the report look at it in Chromium, and are skipped where there is none.
 browser:

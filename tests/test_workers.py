@@ -139,7 +139,7 @@ SLOW = """
 folder = Path({folder!r})
 if (folder / "slow").exists():
     (folder / str(os.getpid())).touch()
-    time.sleep(1)
+    time.sleep(0.3)
 """
 
 
