@@ -105,15 +105,16 @@ def extract(options: Options) -> Outcome:
     outcome = Outcome()
     workshop = Workshop(options, say)
     schedule = _planned(workshop, outcome, compute=False)
-    ledger, told = Ledger(), set[str]()
+    ledger, told = Ledger(), set[tuple]()
     with _executor(workshop) as executor:
         for number, result in executor.run(schedule.steps, schedule.begin):
             schedule.ended(number, result)
             ledger.merge(result.ledger)
+            job = schedule.steps[number].job
             for error in result.errors:
-                if str(error) not in told:  # parts of one hearing may all meet it
-                    say(f"{schedule.steps[number].job}: {error}")
-                told.add(str(error))
+                if (job.models, job.hearing, str(error)) not in told:  # parts of one hearing may all meet it
+                    say(f"{job}: {error}")
+                told.add((job.models, job.hearing, str(error)))
             outcome.take(result)
     for line in ledger.lines():
         say(line)
