@@ -97,6 +97,7 @@ class TrainedReading(Reading):
         return {
             "optimizer_steps": len(self.folds) * self.protocol.steps,
             "learning_rates": len(self.protocol.rates),
+            "halving": bool(self.protocol.halving),
             "heads": len(self.protocol.heads(layers)[0]),
         }
 

@@ -274,6 +274,8 @@ def test_plan_says_how_many_heads(models, mini_data, tmp_path, capsys):
     assert "pairs to compare, all layers together" in said
     assert main([*command, "--lr", "0.1"]) == 0
     assert "40 steps x 1 learning rates x 2 layers: 2 heads side by side" in capsys.readouterr().out
+    assert main([*command, "--lr", "auto", "--set", "sid.grid=[0.1, 0.01, 0.001]"]) == 0
+    assert "at most 40 steps x 3 learning rates x 2 layers: 6 heads side by side" in capsys.readouterr().out
 
 
 def test_layers_are_mixed_or_each(runs):

@@ -46,6 +46,7 @@ class Planned:
     other_seconds: float | None = None  # all of it
     optimizer_steps: int = 0
     learning_rates: int = 0
+    halving: bool = False  # learning rates that fall behind are dropped on the way
     heads: int = 0  # trained side by side: as many as learning rates, or that for every layer
     head_bytes: int = 0
     pairs: int = 0  # compared where nothing is learned

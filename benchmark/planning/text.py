@@ -75,7 +75,8 @@ def _effort(cell: Planned) -> str:
     start = f"{cell.task}  {cell.examples} examples; "
     if cell.pairs:
         return f"{start}{cell.pairs} pairs to compare, all layers together"
-    work = f"{cell.optimizer_steps} steps x {cell.learning_rates} learning rates"
+    most = "at most " if cell.halving else ""  # what falls behind is not known beforehand
+    work = f"{most}{cell.optimizer_steps} steps x {cell.learning_rates} learning rates"
     if cell.heads > cell.learning_rates:
         work += f" x {cell.heads // cell.learning_rates} layers: {cell.heads} heads side by side"
     return f"{start}{work}, {shown_size(cell.head_bytes)} of heads" if cell.head_bytes else start + work

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -20,7 +21,7 @@ from upstream.loaded import LoadedUpstream
 
 MEANS, FRAMES = "means", "frames"  # the forms of features
 BLOCK_SECONDS = 0.2
-_OPENED = 32  # compressed files whose headers say how many seconds a byte is
+_OPENED = 32  # files whose headers say how many seconds a byte is
 
 
 @dataclass
@@ -167,12 +168,14 @@ class Request:
         return np.fromiter(lengths, dtype=np.float64, count=len(self.examples))
 
     def _seconds_per_byte(self, suffix: str) -> float:
-        """Of WAV files as 16-bit mono at 16 kHz; of compressed ones as a few of them have it."""
-        if suffix.lower() == ".wav":
-            return 0.5 / SAMPLE_RATE
+        """As a few files of a suffix have it. A file that cannot be read is named when it is heard, not here."""
         same = [e for e in self.examples if Path(e.audio).suffix == suffix]
-        paths = [self.manifest.path(e) for e in same[:: max(1, len(same) // _OPENED)][:_OPENED]]
-        return sum(read_header(path).seconds for path in paths) / max(1, sum(path.stat().st_size for path in paths))
+        seconds = size = 0.0
+        for path in dict.fromkeys(self.manifest.path(e) for e in same[:: max(1, len(same) // _OPENED)][:_OPENED]):
+            with suppress(DataError, MissingError):
+                seconds += read_header(path).seconds
+                size += path.stat().st_size
+        return seconds / size if size else 0.5 / SAMPLE_RATE  # of 16-bit mono at 16 kHz
 
     def samples_in_headers(self, rows: np.ndarray) -> np.ndarray:
         """How long examples are by what their files say, silence included."""
