@@ -8,10 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from feature_sets import counting, noise_corpus, request
 from predicted_runs import MODEL, predicted, reading_of
 from small_runs import SmallRuns, snapshot
 
 import upstream
+from benchmark.planning import rehearsals
 from benchmark.planning.head_rehearsals import at, measured
 from benchmark.planning.predictions import upstream_bytes
 from benchmark.planning.rates import Rates
@@ -108,6 +110,32 @@ def test_few_steps_are_not_rehearsed_by_many():
     asked.clear()
     measured([1.0] * 4, lambda place: asked.append(place) or (30.0, 0.0), 1.0, whole=10**6)
     assert len(asked) == 1  # a step of half a minute is not taken twice
+
+
+@pytest.mark.parametrize(
+    ("paces", "found"),
+    [
+        ([9.0, 1.0, 0.9], 0.9),
+        ([9.0, 1.0, 1.1], 1.1),
+        ([9.0, 1.0, 3.0, 1.1], 1.1),  # slower than before: something else had the disk or the cores
+        ([9.0, 1.0, 3.0, 4.0], 3.0),
+    ],
+)
+def test_a_disturbed_hearing_is_rehearsed_again(paces, found, tmp_path, monkeypatch):
+    """The first warms up, the second says how many there is time for."""
+    model, left = counting(), list(paces)
+    asked = request(model, noise_corpus(tmp_path / "noise", 60, 0.2))
+
+    def timed(work, device):
+        before = model.calls
+        work()
+        return left.pop(0) * 0.1 * (model.calls - before)
+
+    monkeypatch.setattr(rehearsals, "timed", timed)
+    monkeypatch.setattr(rehearsals, "_SHARE", 1.0)
+    [measured] = rehearsals.hearing(asked, np.full(60, 0.1), tmp_path / "cache").values()
+    assert measured == pytest.approx(found)
+    assert not left
 
 
 def test_times_of_other_works_lie_between():

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,6 +27,7 @@ from upstream.contract import made_up
 _PREFIX, _LOCK = ".rehearsal-", "lock"
 _FEW_FILES = 4
 _READING_SECONDS, _HEARING_SECONDS, _DISK_SECONDS = 0.3, 1.5, 0.1  # how long each rehearsal lasts, about
+_DISTURBED = 1.2
 _SAMPLE = 512  # utterances of which a rehearsal takes as many as it has time for
 _SHARE = 0.05  # of the work itself that a rehearsal may be
 _CHUNK, _MOST_CHUNKS = 1 << 22, 16  # bytes
@@ -76,27 +77,31 @@ def hearing(request: Request, lengths: np.ndarray, cache: Path) -> dict:
     It hears noise of those lengths in seconds: real utterances have to pass it once, in the run.
     """
     rows = _sample(len(lengths))
-    with _scratch(cache) as folder:
 
-        def hear(first: int, last: int) -> float:
-            """Seconds for a second of audio."""
-            own = rows[first:last]
-            examples = [request.examples[row] for row in own]
-            known = dict(zip(examples, lengths[own].tolist(), strict=True))
-            fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(Request)}
-            noise = _MadeUp(**fields | {"examples": examples, "croppable": request.croppable[own]}, lengths=known)
-            device = request.upstream.device
-            seconds = timed(lambda: extraction.hear([noise], folder, progress=False, say=_nothing), device)
-            return seconds / sum(known.values())
+    def hear(first: int, last: int) -> float:
+        """Seconds for a second of audio."""
+        own = rows[first:last]
+        examples = [request.examples[row] for row in own]
+        known = dict(zip(examples, lengths[own].tolist(), strict=True))
+        fields = {one.name: getattr(request, one.name) for one in dataclasses.fields(Request)}
+        noise = _MadeUp(**fields | {"examples": examples, "croppable": request.croppable[own]}, lengths=known)
+        with _scratch(cache) as folder:  # of its own: what is there already would not be heard again
+            hearing = partial(extraction.hear, [noise], folder, progress=False, say=_nothing)
+            return timed(hearing, request.upstream.device) / sum(known.values())
 
-        hear(0, 1)  # warms up
-        few = min(len(rows), 1 + max(1, torch.get_num_threads()))
-        if few < 2:
-            return {"seconds": hear(0, 1)}
-        pace = hear(1, few)
-        each = pace * float(lengths.mean())
-        count = _how_many(each, _HEARING_SECONDS, len(rows) - few, len(lengths))
-        return {"seconds": hear(few, few + count) if count > few else pace}
+    hear(0, 1)  # warms up
+    few = min(len(rows), 1 + max(1, torch.get_num_threads()))
+    if few < 2:
+        return {"seconds": hear(0, 1)}
+    pace = hear(1, few)
+    each = pace * float(lengths.mean())
+    count = _how_many(each, _HEARING_SECONDS, len(rows) - few, len(lengths))
+    if count <= few:
+        return {"seconds": pace}
+    found = hear(few, few + count)
+    if found > _DISTURBED * pace:  # more should be no slower than a few: something else had the disk or the cores
+        found = min(found, hear(few, few + count))
+    return {"seconds": found}
 
 
 @contextmanager
