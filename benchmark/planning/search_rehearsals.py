@@ -1,5 +1,6 @@
 """A rehearsal of what it costs to look for queries in documents: a few of each, made up."""
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,16 +32,22 @@ class _MadeUp:
     eval_rows: int = FrameFeatures.eval_rows
     ahead: int = FrameFeatures.ahead
 
+    def __post_init__(self) -> None:
+        """Noise for the longest: to make it for each would take as long as to look through it."""
+        longest = math.prod(self._shape(round(max(self.seconds) * SAMPLE_RATE)))
+        self._noise = (_DEVIATION * torch.randn(longest, generator=torch.Generator().manual_seed(0))).half()
+
     def facts(self) -> dict:
         return {"audio": "made up"}
 
     def batch(self, rows: np.ndarray) -> FrameBatch:
-        upstream = self.request.upstream
         samples = [round(self.seconds[row] * SAMPLE_RATE) for row in rows]
-        shapes = [(upstream.num_layers, max(1, count // upstream.hop), upstream.dim) for count in samples]
-        random = torch.Generator().manual_seed(0)
-        values = [(_DEVIATION * torch.randn(shape, generator=random)).half() for shape in shapes]
-        return FrameBatch(values, torch.ones(len(rows), upstream.num_layers), torch.tensor(samples))
+        values = [self._noise[: math.prod(shape)].clone().view(shape) for shape in map(self._shape, samples)]
+        return FrameBatch(values, torch.ones(len(rows), self.request.upstream.num_layers), torch.tensor(samples))
+
+    def _shape(self, samples: int) -> tuple[int, int, int]:
+        upstream = self.request.upstream
+        return upstream.num_layers, max(1, samples // upstream.hop), upstream.dim
 
 
 def searching(reading: SearchReading, request: Request, seconds: dict[Example, float]) -> dict:
