@@ -138,6 +138,13 @@ def test_a_disturbed_hearing_is_rehearsed_again(paces, found, tmp_path, monkeypa
     assert not left
 
 
+def test_what_warms_up_is_no_measurement():
+    """Even where it takes longer than there is time for."""
+    left = [2.5, 1.0]
+    assert measured([1.0, 1.0], lambda place: (left.pop(0), 0.0), 1.0, whole=10**6) == [(1.0, 1.0, 0.0)]
+    assert not left
+
+
 def test_times_of_other_works_lie_between():
     points = [(1.0, 2.0, 0.5), (3.0, 6.0, 0.5)]
     assert at(points, [2.0, 3.0], 1) == pytest.approx(4.0 + 6.0)

@@ -22,6 +22,7 @@ from upstream.errors import DataError
 from upstream.loaded import LoadedUpstream
 
 _STEP_SECONDS, _LOOK_SECONDS, _JUDGE_SECONDS = 1.0, 0.5, 0.25  # that each part of a rehearsal takes, about
+_LONG = 5  # times as long as a part of a rehearsal should take
 _SHARE = 0.02  # of the work itself, which a rehearsal need not exceed
 _MOST = 256  # trials
 _JUDGED = (2, 8, 64, 512, 4096)  # test examples that are judged in turn, until that takes a while
@@ -174,13 +175,14 @@ class Rehearsal:
 def measured(works: list[float], one: Callable[[int], Trial], seconds: float, whole: int) -> Points:
     """Means of trials on some of those works, from the middle to the extremes, after one that warms up.
 
-    They take about so many seconds, and little beside all of the work, which is `whole` trials.
+    They take about so many seconds, and little beside all of the work, which is `whole` trials. Where one takes much
+    longer it is the only one, and what warming up adds is little of it.
     """
     order = np.argsort(works, kind="stable")
     quarters = [order[round(share * (len(order) - 1))] for share in (0.5, 0.0, 1.0, 0.25, 0.75)]
     places = list(dict.fromkeys([*quarters, *order]))
     first = one(places[0])
-    if sum(first) > seconds:
+    if sum(first) > _LONG * seconds:
         return [(works[places[0]], *first)]
     trials: dict[float, list[Trial]] = {}
     limit, spent = min(seconds, _SHARE * whole * sum(first)), 0.0
