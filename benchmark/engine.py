@@ -112,9 +112,10 @@ def extract(options: Options) -> Outcome:
             ledger.merge(result.ledger)
             job = schedule.steps[number].job
             for error in result.errors:
-                if (job.models, job.hearing, str(error)) not in told:  # parts of one hearing may all meet it
+                met = (job.models, job.hearing, str(error))
+                if met not in told:  # parts of one hearing may all meet it
                     say(f"{job}: {error}")
-                told.add((job.models, job.hearing, str(error)))
+                told.add(met)
             outcome.take(result)
     for line in ledger.lines():
         say(line)

@@ -27,7 +27,7 @@ from upstream.contract import made_up
 _PREFIX, _LOCK = ".rehearsal-", "lock"
 _FEW_FILES = 4
 _READING_SECONDS, _HEARING_SECONDS, _DISK_SECONDS = 0.3, 1.5, 0.1  # how long each rehearsal lasts, about
-_DISTURBED = 1.2
+_DISTURBED = 1.2  # times as slow as the first few: to be heard again
 _SAMPLE = 512  # utterances of which a rehearsal takes as many as it has time for
 _SHARE = 0.05  # of the work itself that a rehearsal may be
 _CHUNK, _MOST_CHUNKS = 1 << 22, 16  # bytes
